@@ -1,0 +1,146 @@
+"""The command line: eseg train | predict | evaluate. Results go to stdout, progress and errors to stderr."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from eseg_zoo.checkpoint import Checkpoint
+from eseg_zoo.config import SMALLEST_RUN, load_run
+from eseg_zoo.console import run_app
+from eseg_zoo.errors import InputError
+from eseg_zoo.inference.evaluate import Evaluation, evaluate_files
+from eseg_zoo.inference.predict import Predictor, WantedMaps, predict_file
+from eseg_zoo.output import make_folder, refuse_existing, replacing
+
+app = typer.Typer(
+    name="eseg",
+    help="Train ε-Seg models from a few labelled pixels, and apply them.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+
+Force = Annotated[bool, typer.Option("--force", help="Replace results that exist.")]
+Axes = Annotated[str | None, typer.Option(help="Axes of the images, such as zyx; by default as in training.")]
+Device = Annotated[str | None, typer.Option(help="cpu, cuda or mps; by default the GPU if there is one.")]
+Tile = Annotated[int | None, typer.Option(min=8, help="Side of the tiles in pixels; the result does not depend on it.")]
+
+
+@app.callback()
+def _common(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    """Take the options before the verb; `run_app` reads --debug, because it catches what the verbs raise."""
+
+
+@app.command(
+    help="Train a model as the YAML file RUN says; writes OUT/model.pt.\n\n"
+    "The smallest file that works:\n\n" + "\n\n".join(SMALLEST_RUN.splitlines())
+)
+def train(
+    run: Annotated[Path, typer.Argument(help="YAML file with the settings of the run.")], force: Force = False
+) -> None:
+    """Train a model and print its figures."""
+    settings = load_run(run)
+    refuse_existing(settings.out / "model.pt", force=force)
+    from eseg_zoo.training.run import train as train_run  # Lightning takes seconds to import; nothing else needs it
+
+    target = train_run(settings, force=force)
+    checkpoint = Checkpoint.load(target)
+    figures = checkpoint.training.validation
+    table = Table("class", "labelled pixels", "validation Dice", "frequency")
+    for name, frequency in zip(checkpoint.class_names, checkpoint.class_frequencies, strict=True):
+        dice = figures.get(f"dice/{name}")
+        pixels = str(checkpoint.training.labelled_pixels[name])
+        table.add_row(name, pixels, "-" if dice is None else f"{dice:.3f}", f"{frequency:.3f}")
+    Console().print(table)
+    Console().print(f"{target}", soft_wrap=True, highlight=False)
+
+
+@app.command()
+def predict(
+    model: Annotated[Path, typer.Argument(help="model.pt")],
+    images: Annotated[list[Path], typer.Argument(help="Image files.")],
+    out: Annotated[Path, typer.Option(help="Folder for the maps.")],
+    probabilities: Annotated[bool, typer.Option("--probabilities", help="Write class probabilities too.")] = False,
+    uncertainty: Annotated[bool, typer.Option("--uncertainty", help="Write the normalised entropy too.")] = False,
+    axes: Axes = None,
+    tile: Tile = None,
+    device: Device = None,
+    force: Force = False,
+) -> None:
+    """Write a class map for each image: NAME_classes.ome.tif, with class names and pixel size."""
+    predictor = Predictor(Checkpoint.load(model), device=device, tile=tile)
+    wanted = WantedMaps(probabilities=probabilities, uncertainty=uncertainty)
+    if len({path.name for path in images}) < len(images):
+        raise InputError("two images have the same name, so their maps would; predict them into two folders")
+    with _progress() as progress:
+        for path in images:
+            task = progress.add_task(path.name, total=None)
+            steps = predict_file(predictor, path, out, axes=axes, wanted=wanted, force=force)
+            for done, total in steps:
+                progress.update(task, completed=done, total=total)
+    for path in images:
+        for target in wanted.targets(path, out).values():
+            Console().print(f"{target}", soft_wrap=True, highlight=False)
+
+
+@app.command()
+def evaluate(
+    model: Annotated[Path, typer.Argument(help="model.pt")],
+    images: Annotated[list[Path], typer.Option(help="Image file; repeat for several.")],
+    labels: Annotated[list[Path], typer.Option(help="Label image for each image, sparse or dense.")],
+    slices: Annotated[str | None, typer.Option(help="First and last slice to judge, such as 12-13.")] = None,
+    unlabelled: Annotated[int, typer.Option(help="Label value that means 'not labelled'.")] = 0,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures to this file too.")] = None,
+    axes: Axes = None,
+    tile: Tile = None,
+    device: Device = None,
+    force: Force = False,
+) -> None:
+    """Compare predictions with labels: Dice per class and confusion matrix, over labelled pixels only."""
+    if json_file:
+        refuse_existing(json_file, force=force)
+    if len(images) != len(labels):
+        raise InputError(f"there are {len(images)} images but {len(labels)} label images")
+    predictor = Predictor(Checkpoint.load(model), device=device, tile=tile)
+    evaluation = evaluate_files(
+        predictor, list(zip(images, labels, strict=True)), slices=slices, unlabelled=unlabelled, axes=axes
+    )
+    for table in _tables(evaluation):
+        Console().print(table)
+    if json_file:
+        make_folder(json_file.parent)
+        with replacing(json_file, force=force) as temporary:
+            temporary.write_text(json.dumps(evaluation.figures(), indent=2) + "\n", encoding="utf-8")
+
+
+def _tables(evaluation: Evaluation) -> list[Table]:
+    dice = Table("class", "pixels", "Dice", title="Dice over labelled pixels")
+    rows = zip(evaluation.class_names, evaluation.confusion.pixels, evaluation.confusion.dice, strict=True)
+    for name, pixels, value in rows:
+        dice.add_row(name, str(pixels), f"{value:.3f}" if pixels else "-")
+    dice.add_row("mean", str(evaluation.confusion.pixels.sum()), f"{evaluation.confusion.mean_dice:.3f}", style="bold")
+    confusion = Table("true \\ predicted", *evaluation.class_names, title="Confusion matrix (pixels)")
+    for name, counts in zip(evaluation.class_names, evaluation.confusion.counts, strict=True):
+        confusion.add_row(name, *(str(count) for count in counts))
+    return [dice, confusion]
+
+
+def _progress() -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    console = Console(stderr=True)
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+
+
+def main() -> None:
+    """Entry point of `eseg`."""
+    run_app(app)

@@ -1,0 +1,243 @@
+"""All settings of a run: one YAML file, one frozen tree. The text under each field is its documentation."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from eseg_zoo.errors import ConfigError
+
+SMALLEST_RUN = """\
+images: raw.tif
+labels: strokes.tif
+axes: zyx
+classes: {1: membrane, 2: cytoplasm, 3: mitochondrion}
+preset: small
+out: runs/first
+"""
+
+
+class Settings(BaseModel):
+    """Base of all settings: frozen, and a mistyped key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
+
+
+def _as_list(value: object) -> object:
+    return value if isinstance(value, list) else [value]
+
+
+Paths = Annotated[list[Path], BeforeValidator(_as_list), Field(min_length=1)]
+
+
+class NetworkSettings(Settings):
+    """Shape and width of the network."""
+
+    dims: Literal[2, 3] = 2
+    """Spatial rank: 2 treats every slice as an image of its own, 3 learns from volumes."""
+    filters: list[Annotated[int, Field(ge=1)]] = Field([64, 96, 128], min_length=1, max_length=5)
+    """Feature channels of each level, finest (half resolution) first; the number of entries is the number of levels."""
+    latents: int = Field(32, ge=1)
+    """Latent channels of each level; at least half the number of classes."""
+
+    def architecture(self, *, channels: int, classes: int) -> dict[str, Any]:
+        """Return the keyword arguments of `DenseSegmenter` for this many image channels and classes."""
+        levels = len(self.filters)
+        return {
+            "dims": self.dims,
+            "channels": channels,
+            "classes": classes,
+            "filters": list(self.filters),
+            "latents": self.latents,
+            "strides": [[2] * self.dims for _ in range(levels)],
+            "kernels": [[3] * self.dims for _ in range(levels)],
+        }
+
+
+class LossWeights(Settings):
+    """Weights of the loss terms beside the cross-entropy, whose weight is 1."""
+
+    alpha: float = Field(1.0, ge=0)
+    """Weight of the inpainting loss."""
+    beta: float = Field(0.01, ge=0)
+    """Weight of the KL terms: class component, ladder, and class posterior."""
+    gamma: float = Field(0.1, ge=0)
+    """Weight of the contrastive loss."""
+
+
+class MaskSettings(Settings):
+    """The hidden centre region of a training patch."""
+
+    size: int = Field(3, ge=1)
+    """Side of the hidden region around the anchor, in pixels; odd."""
+    probability: float = Field(0.5, ge=0, le=1)
+    """Share of the patches that have their centre hidden; the others look as they do at prediction."""
+
+    @model_validator(mode="after")
+    def _odd(self) -> Self:
+        if self.size % 2 == 0:
+            raise ValueError(f"size is {self.size}; it must be odd, so that the anchor is its centre")
+        return self
+
+
+class TrainingSettings(Settings):
+    """The optimisation."""
+
+    steps: int = Field(20000, ge=1)
+    """Optimisation steps at most."""
+    epoch_steps: int = Field(100, ge=1)
+    """Steps between two validations."""
+    patience: int = Field(50, ge=1)
+    """Validations without a better mean Dice before training stops."""
+    batch_size: int = Field(128, ge=1)
+    """Patches of a step."""
+    learning_rate: float = Field(2e-3, gt=0)
+    """Largest learning rate (AdamW); reached after the warm-up, then lowered to 0 along a cosine."""
+    warmup: float = Field(0.05, ge=0, le=1)
+    """Share of the steps over which the learning rate rises from 0."""
+    weight_decay: float = Field(1e-4, ge=0)
+    """Decoupled weight decay of AdamW."""
+    gradient_clip: float = Field(1.0, gt=0)
+    """Largest norm of the gradient."""
+    symmetries: bool = True
+    """Show each patch in a random one of its flips and right-angle rotations (within y and x; z is only flipped)."""
+    validation_fraction: float = Field(0.1, ge=0, lt=1)
+    """Share of the labelled strokes of each class kept for validation, unless `slices.validation` names slices."""
+    accelerator: Literal["auto", "cpu", "gpu", "mps"] = "auto"
+    """Where to compute."""
+
+
+class SliceSettings(Settings):
+    """Which slices (positions along the first axis, from 0) to use, such as `0-11`; all by default."""
+
+    training: str | None = Field(None, pattern=r"^\d+-\d+$")
+    """First and last slice whose labels and pixels are used for training."""
+    validation: str | None = Field(None, pattern=r"^\d+-\d+$")
+    """First and last slice whose labels are used for validation only."""
+
+
+PRESETS: dict[str, dict[str, dict[str, Any]]] = {
+    "default": {},
+    "small": {
+        "network": {"filters": [32, 48, 64], "latents": 16},
+        "training": {"steps": 3000, "batch_size": 32, "patience": 20},
+    },
+}
+
+
+class Run(Settings):
+    """One training run."""
+
+    images: Paths
+    """Image file, or list of them."""
+    labels: Paths
+    """Label image for each image, of the same shape without the channel axis."""
+    axes: str = Field(pattern=r"^[tczyx]+$")
+    """Names of the images' axes in their order, such as `yx`, `zyx` or `zcyx`; t is time or position."""
+    classes: dict[Annotated[int, Field(ge=0, le=65535)], str] = Field(min_length=2)
+    """Class name of each label value; class maps hold these values in 8 or 16 bits."""
+    out: Path
+    """Folder for `model.pt`, the log and the checkpoints of the run."""
+    preset: Literal["default", "small"] = "default"
+    """Defaults of network and training: `default` is sized for a GPU, `small` for a laptop's CPU."""
+    unlabelled: int = 0
+    """Label value that means 'not labelled'."""
+    slices: SliceSettings = SliceSettings()
+    network: NetworkSettings = NetworkSettings()
+    loss: LossWeights = LossWeights()
+    mask: MaskSettings = MaskSettings()
+    training: TrainingSettings = TrainingSettings()
+    frequencies: Literal["estimate", "balanced"] | dict[str, Annotated[float, Field(gt=0)]] = "estimate"
+    """Class frequencies of the data, by class name; `estimate` takes them from the unlabelled pixels (EM), `balanced`
+    applies no correction."""
+    seed: int = Field(0, ge=0)
+    """Seed of all randomness; two CPU runs with one seed are identical."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _apply_preset(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        merged = dict(values)
+        for section, defaults in PRESETS.get(str(values.get("preset", "default")), {}).items():
+            given = values.get(section) or {}
+            merged[section] = {**defaults, **given} if isinstance(given, dict) else given
+        return merged
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.unlabelled in self.classes:
+            raise ValueError(f"classes names the value {self.unlabelled}, which means 'not labelled'")
+        names = list(self.classes.values())
+        if len(set(names)) < len(names):
+            raise ValueError(f"classes has one name twice: {', '.join(names)}")
+        if len(names) > 2 * self.network.latents:
+            raise ValueError(f"{len(names)} classes need network.latents of at least {-(-len(names) // 2)}")
+        if isinstance(self.frequencies, dict) and set(self.frequencies) != set(names):
+            raise ValueError(f"frequencies must name each class once: {', '.join(names)}")
+        missing = {"y", "x"} - set(self.axes)
+        if missing or len(set(self.axes)) < len(self.axes):
+            raise ValueError(f"axes is {self.axes!r}; it must have y and x, and each letter once")
+        if len(self.labels) != len(self.images):
+            raise ValueError(f"there are {len(self.images)} images but {len(self.labels)} label images")
+        return self
+
+
+def load_run(path: Path) -> Run:
+    """Return the settings in the YAML file `path`; relative paths in it start from its folder.
+
+    Raises `ConfigError` with one line for each mistake: the key, its value, and what it must be.
+    """
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path} does not exist") from error
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path} is no readable YAML file: {' '.join(str(error).split())}") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path} must hold settings such as 'images: raw.tif'; see eseg train --help")
+    try:
+        run = Run.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError("\n".join(describe_mistakes(path, error, Run))) from error
+    folder = path.parent
+    return run.model_copy(
+        update={
+            "images": [folder / p for p in run.images],
+            "labels": [folder / p for p in run.labels],
+            "out": folder / run.out,
+        }
+    )
+
+
+def describe_mistakes(path: Path, error: ValidationError, model: type[BaseModel]) -> list[str]:
+    """Return one line for each mistake that pydantic found in the settings `model` read from `path`."""
+    lines = []
+    for mistake in error.errors():
+        key = ".".join(str(part) for part in mistake["loc"])
+        if mistake["type"] == "extra_forbidden":
+            known = _known_keys(model, mistake["loc"][:-1])
+            near = difflib.get_close_matches(str(mistake["loc"][-1]), known, n=1, cutoff=0.4)
+            hint = f"did you mean {near[0]}?" if near else f"the keys here are {', '.join(known)}"
+            lines.append(f"{path}: {key} is not a setting; {hint}")
+        elif mistake["type"] == "missing":
+            lines.append(f"{path}: {key} is missing")
+        elif mistake["type"] == "value_error":
+            lines.append(f"{path}: {key + ': ' if key else ''}{mistake['ctx']['error']}")
+        else:
+            lines.append(f"{path}: {key} is {mistake['input']!r}; {mistake['msg'][0].lower()}{mistake['msg'][1:]}")
+    return lines
+
+
+def _known_keys(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
+    """Return the keys of the nested settings at `location`."""
+    for part in location:
+        annotation = model.model_fields[str(part)].annotation
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            return []
+        model = annotation
+    return list(model.model_fields)

@@ -1,0 +1,145 @@
+"""Opening image files as arrays with named axes, in the one order that the package uses."""
+
+from __future__ import annotations
+
+import logging
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+import xarray as xr
+from numpy.typing import NDArray
+
+from eseg_zoo.errors import InputError
+
+AXES = ("t", "c", "z", "y", "x")
+
+# Micrometres of the length units that OME-TIFF and ImageJ write.
+_MICROMETRES = {
+    "nm": 1e-3, "nanometer": 1e-3, "µm": 1.0, "um": 1.0, "micron": 1.0, "microns": 1.0, "micrometer": 1.0,
+    "\\u00b5m": 1.0, "mm": 1e3, "millimeter": 1e3, "cm": 1e4, "centimeter": 1e4, "Å": 1e-4,
+}  # fmt: skip
+
+# What tifffile stumbles over in damaged files.
+_DAMAGE = (OSError, ValueError, TypeError, LookupError, ArithmeticError, AssertionError, RuntimeError, struct.error)
+
+
+def read_image(path: Path, axes: str) -> xr.DataArray:
+    """Return the image in `path` with the axes (t, c, z, y, x); those that the file lacks have length 1.
+
+    `axes` names the axes of the file in their order. The attribute `voxel_size` maps z, y, x to micrometres where the
+    file says so. Raises `InputError` for a missing or unreadable file, for axes that do not fit, and for non-numbers.
+    """
+    if not set(axes) <= set(AXES) or len(set(axes)) < len(axes):
+        raise InputError(f"axes is {axes!r}; it must be made of the letters {', '.join(AXES)}, each once")
+    array, voxel_size = _read_tiff(path)
+    if array.ndim != len(axes):
+        raise InputError(f"{path} has shape {array.shape}, which does not fit axes {axes!r}; say which axes it has")
+    if not (np.issubdtype(array.dtype, np.integer) or np.issubdtype(array.dtype, np.floating)):
+        raise InputError(f"{path} holds {array.dtype} values; it must hold integers or floating-point numbers")
+    if array.size == 0:
+        raise InputError(f"{path} has shape {array.shape}: it holds no pixel")
+    image = xr.DataArray(array, dims=tuple(axes), attrs={"voxel_size": voxel_size})
+    missing = [axis for axis in AXES if axis not in axes]
+    return image.expand_dims(missing).transpose(*AXES)
+
+
+def require_finite(image: xr.DataArray, path: Path) -> None:
+    """Raise `InputError` with the place of the first NaN or infinite pixel, if there is one."""
+    if not np.issubdtype(image.dtype, np.floating):
+        return
+    for index, plane in enumerate(image.values.reshape(-1, *image.shape[-2:])):
+        wrong = ~np.isfinite(plane)
+        if wrong.any():
+            y, x = np.argwhere(wrong)[0]
+            raise InputError(
+                f"{path} has {wrong.sum()} NaN or infinite pixels in plane {index}, the first at y={y}, x={x}"
+            )
+
+
+def sections(image: xr.DataArray, dims: int) -> list[NDArray[np.generic]]:
+    """Return views (c, y, x) of every slice for `dims` 2, or (c, z, y, x) of every volume for `dims` 3."""
+    if dims == 3:
+        return list(image.transpose("t", "c", "z", "y", "x").values)
+    planes = image.transpose("t", "z", "c", "y", "x").values
+    return list(planes.reshape(-1, *planes.shape[2:]))
+
+
+def axes_of(path: Path, axes: str) -> str:
+    """Return `axes` if they fit the file; for a file of one plane or one stack less, drop the leading axes.
+
+    Raises `InputError` when the file's number of axes cannot be explained so.
+    """
+    ndim = len(_series_shape(path))
+    if ndim == len(axes):
+        return axes
+    shortened = axes[len(axes) - ndim :] if ndim < len(axes) else ""
+    if {"y", "x"} <= set(shortened) and set(axes[: len(axes) - ndim]) <= {"t", "z"}:
+        return shortened
+    raise InputError(f"{path} has shape {_series_shape(path)}, but the model expects axes {axes!r}; give --axes")
+
+
+def _series_shape(path: Path) -> tuple[int, ...]:
+    with _reading(path) as tiff:
+        return tuple(tiff.series[0].shape)
+
+
+def _read_tiff(path: Path) -> tuple[NDArray[np.generic], dict[str, float]]:
+    with _reading(path) as tiff:
+        return np.asarray(tiff.series[0].asarray()), _voxel_size(tiff)
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[tifffile.TiffFile]:
+    """Yield the open file; whatever tifffile stumbles over, or only logs, becomes an `InputError`."""
+    complaints: list[str] = []
+    handler = logging.Handler(logging.ERROR)
+    handler.emit = lambda record: complaints.append(record.getMessage())  # type: ignore[method-assign]
+    logger = logging.getLogger("tifffile")
+    logger.addHandler(handler)
+    try:
+        with tifffile.TiffFile(path) as tiff:
+            yield tiff
+    except FileNotFoundError as error:
+        raise InputError(f"{path} does not exist") from error
+    except tifffile.TiffFileError as error:
+        raise InputError(f"{path} is no readable TIFF file: {error}") from error
+    except _DAMAGE as error:
+        raise InputError(f"{path} is damaged: {error}") from error
+    finally:
+        logger.removeHandler(handler)
+    if complaints:  # a truncated stack would otherwise pass for its first plane
+        raise InputError(f"{path} is damaged: {complaints[0]}")
+
+
+def _voxel_size(tiff: tifffile.TiffFile) -> dict[str, float]:
+    """Return micrometres per voxel for the axes that an OME-TIFF or ImageJ file gives a size."""
+    if tiff.ome_metadata:
+        pixels = _ome_pixels(tiff.ome_metadata)
+        sizes = {
+            a: (pixels.get(f"PhysicalSize{a.upper()}"), pixels.get(f"PhysicalSize{a.upper()}Unit", "µm")) for a in "zyx"
+        }
+        return {a: float(s) * _MICROMETRES[u] for a, (s, u) in sizes.items() if s and u in _MICROMETRES}
+    if tiff.imagej_metadata:
+        factor = _MICROMETRES.get(str(tiff.imagej_metadata.get("unit", "")))
+        tags = tiff.pages[0].tags  # type: ignore[union-attr]
+        if factor is None:
+            return {}
+        sizes = {a: tags.valueof(f"{a.upper()}Resolution") for a in "yx"}
+        found = {a: factor * s[1] / s[0] for a, s in sizes.items() if s and s[0]}
+        spacing = tiff.imagej_metadata.get("spacing")
+        return ({"z": float(spacing) * factor} if spacing else {}) | found
+    return {}
+
+
+def _ome_pixels(xml: str) -> dict[str, Any]:
+    """Return the attributes of the first image; none where the XML is broken or stands in another file."""
+    try:
+        image = tifffile.xml2dict(xml)["OME"]["Image"]
+        return dict((image[0] if isinstance(image, list) else image)["Pixels"])
+    except (SyntaxError, LookupError, TypeError):
+        return {}

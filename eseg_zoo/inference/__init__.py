@@ -1,0 +1,1 @@
+"""From `model.pt` and images to class and probability maps."""

@@ -1,0 +1,100 @@
+"""A checkpoint applied to image files: maps written, or compared with labels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import xarray as xr
+from numpy.typing import NDArray
+
+from eseg_zoo.checkpoint import Checkpoint
+from eseg_zoo.data.volumes import axes_of, read_image, require_finite, sections
+from eseg_zoo.errors import InputError
+from eseg_zoo.inference.maps import MapWriter, entropy
+from eseg_zoo.inference.volume import predict_section, prepare
+from eseg_zoo.output import make_folder, refuse_existing
+
+
+@dataclass(frozen=True)
+class WantedMaps:
+    """Which maps to write beside the class map."""
+
+    probabilities: bool = False
+    uncertainty: bool = False
+
+    def targets(self, image: Path, out: Path) -> dict[str, Path]:
+        """Return the files that the maps of `image` go to: `*_classes.ome.tif`, `*_probabilities.ome.tif`, ..."""
+        kinds = {"classes": True, "probabilities": self.probabilities, "uncertainty": self.uncertainty}
+        stem = image.name.removesuffix(image.suffix).removesuffix(".ome")
+        return {kind: out / f"{stem}_{kind}.ome.tif" for kind, is_wanted in kinds.items() if is_wanted}
+
+
+class Predictor:
+    """A checkpoint ready to predict on one device ('cpu', 'cuda', 'mps'; the fastest there is by default)."""
+
+    def __init__(self, checkpoint: Checkpoint, *, device: str | None = None, tile: int | None = None):
+        self.checkpoint, self.tile = checkpoint, tile
+        best = "cuda" if torch.cuda.is_available() else "cpu"
+        self.segmenter = prepare(checkpoint.segmenter(), torch.device(device or best))
+
+    def open(self, path: Path, axes: str | None) -> tuple[xr.DataArray, str]:
+        """Return the image in `path`, checked against the model, and its axes; by default those of training.
+
+        Raises `InputError` for axes or a number of channels that do not fit, and for NaN or infinite pixels.
+        """
+        axes = axes or axes_of(path, self.checkpoint.axes)
+        image = read_image(path, axes)
+        channels = self.checkpoint.architecture["channels"]
+        if image.sizes["c"] != channels:
+            raise InputError(f"{path} has {image.sizes['c']} channels, but the model was trained with {channels}")
+        if self.checkpoint.dims == 3 and image.sizes["z"] == 1:
+            raise InputError(f"{path} is a 2D image, but the model was trained on volumes")
+        require_finite(image, path)
+        return image, axes
+
+    def probabilities(self, image: xr.DataArray) -> Iterator[NDArray[np.float32]]:
+        """Yield class probabilities of every section, (classes, *space), in the order t, then z for a 2D model."""
+        for section in sections(image, self.checkpoint.dims):
+            yield predict_section(self.segmenter, section, tile=self.tile)
+
+
+def predict_file(
+    predictor: Predictor, path: Path, out: Path, *, axes: str | None, wanted: WantedMaps, force: bool
+) -> Iterator[tuple[int, int]]:
+    """Write the maps of one image into the folder `out`; yields (planes done, planes in all) as it goes."""
+    targets = wanted.targets(path, out)
+    for target in targets.values():
+        refuse_existing(target, force=force)
+    image, _ = predictor.open(path, axes)
+    make_folder(out)
+    checkpoint = predictor.checkpoint
+    shape = (image.sizes["t"], image.sizes["z"], image.sizes["y"], image.sizes["x"])
+    classes = dict(zip(checkpoint.class_values, checkpoint.class_names, strict=True))
+    writer = MapWriter(classes, image.attrs["voxel_size"], shape, force)
+    values = np.array(checkpoint.class_values)
+    class_planes: list[NDArray[np.integer]] = []
+    uncertainty_planes: list[NDArray[np.float32]] = []
+
+    def planes() -> Iterator[NDArray[np.float32]]:
+        """Yield probability planes (classes, y, x) and keep what the smaller maps need of them."""
+        for found in predictor.probabilities(image):
+            for plane in [found] if found.ndim == 3 else found.swapaxes(0, 1):
+                class_planes.append(values[plane.argmax(0)].astype(np.min_scalar_type(int(values.max()))))
+                if wanted.uncertainty:
+                    uncertainty_planes.append(entropy(plane))
+                yield plane
+
+    total = shape[0] * shape[1]
+    if wanted.probabilities:
+        writer.write_probabilities(targets["probabilities"], planes())
+        yield total, total
+    else:
+        for done, _ in enumerate(planes(), start=1):
+            yield done, total
+    if wanted.uncertainty:
+        writer.write_uncertainty(targets["uncertainty"], uncertainty_planes)
+    writer.write_classes(targets["classes"], class_planes)

@@ -1,0 +1,1 @@
+"""The network: what is exported (`dense`), and what training adds to it (`hvae`, `prior`)."""

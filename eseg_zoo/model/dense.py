@@ -1,0 +1,449 @@
+"""The network that is exported: image in, class probabilities out, the same for a patch and for a whole image.
+
+This file imports torch alone, because it travels inside the exported package as the architecture of its
+`pytorch_state_dict` weights. Read it from top to bottom: geometry, blocks, recognition (encoder and latent means),
+head, and the dense segmenter around them.
+
+Dense by construction: every convolution is valid (unpadded), every step is local and sits on one global grid of
+`stride` pixels, and the only padding is one reflection of the image by `margin`. So the logits of a pixel depend on
+the pixels within `margin` around its grid cell and on nothing else, whatever the size of the image.
+
+Nearly shift-equivariant: resolution is lowered behind a low-pass filter and raised by linear interpolation, and the
+head sees full-resolution features beside the latents, so no weight belongs to one position within a cell.
+
+Tensors are (b, c, y, x) for `dims` 2 and (b, c, z, y, x) for `dims` 3. Level i has 1/2, 1/4, 1/8 ... of the
+resolution along the axes that are downsampled; its margin is counted in its own pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from math import prod
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+LatentDraw = Callable[[int, Tensor, Tensor], Tensor]
+"""(level, evidence, mean) -> the latent that the levels below see: the mean at inference, a sample in training."""
+
+
+def use_mean(level: int, evidence: Tensor, mean: Tensor) -> Tensor:
+    """Return the posterior mean: the deterministic choice, used wherever predictions are made."""
+    return mean
+
+
+# ---------------------------------------------------------------------------------------------------- geometry
+
+
+def _upsampling_needs(margin: int, stride: int) -> int:
+    """Coarse margin that linear upsampling needs to fill a fine margin (one neighbour beyond the cell)."""
+    return margin // 2 + 1 if stride == 2 else margin
+
+
+def _pooling_needs(margin: int, stride: int) -> int:
+    """Fine margin that the 4-tap blur pooling needs to fill a coarse margin."""
+    return 2 * margin + 1 if stride == 2 else margin
+
+
+@dataclass(frozen=True)
+class AxisGeometry:
+    """Margins along one axis, each in pixels of its level, derived from strides (1 or 2) and kernels (odd) per level.
+
+    `features[i]`: encoder output; `latents[i]`: latent means; `merges[i]`: skip and top-down features where they meet.
+    The stem, at full resolution before the first level, has the kernel of the first level.
+    """
+
+    strides: tuple[int, ...]
+    kernels: tuple[int, ...]
+
+    @property
+    def latents(self) -> tuple[int, ...]:
+        margins = [_upsampling_needs(0, self.strides[0])]
+        for kernel, stride in zip(self.kernels[:-1], self.strides[1:], strict=True):
+            margins.append(_upsampling_needs(margins[-1] + kernel // 2, stride))
+        return tuple(margins)
+
+    @property
+    def merges(self) -> tuple[int, ...]:
+        return tuple(m + k // 2 for m, k in zip(self.latents[:-1], self.kernels[:-1], strict=True))
+
+    @property
+    def features(self) -> tuple[int, ...]:
+        margins = [self.latents[-1]]
+        for i in range(len(self.strides) - 2, -1, -1):
+            pooled = margins[0] + 2 * (self.kernels[i + 1] // 2)
+            margins.insert(0, max(self.merges[i], _pooling_needs(pooled, self.strides[i + 1])))
+        return tuple(margins)
+
+    @property
+    def stride(self) -> int:
+        """Pixels of one cell of the coarsest level."""
+        return prod(self.strides)
+
+    @property
+    def margin(self) -> int:
+        """Pixels of context that a cell needs on either side: the halo of the exported model."""
+        return self.stem + self.kernels[0] // 2
+
+    @property
+    def stem(self) -> int:
+        """Margin of the stem's output, in pixels."""
+        return _pooling_needs(self.features[0] + 2 * (self.kernels[0] // 2), self.strides[0])
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """The network's geometry: one `AxisGeometry` for each spatial axis, in the order (z,) y, x."""
+
+    axes: tuple[AxisGeometry, ...]
+
+    @classmethod
+    def of(cls, strides: Sequence[Sequence[int]], kernels: Sequence[Sequence[int]]) -> Geometry:
+        """Build it from `strides[level][axis]` in {1, 2} and odd `kernels[level][axis]`."""
+        per_axis = zip(zip(*strides, strict=True), zip(*kernels, strict=True), strict=True)
+        return cls(tuple(AxisGeometry(s, k) for s, k in per_axis))
+
+    def per_level(self, margins: Callable[[AxisGeometry], Sequence[int]]) -> list[tuple[int, ...]]:
+        """Return one margin per axis for each level, of the margins per level that the function takes of an axis."""
+        return list(zip(*(margins(axis) for axis in self.axes), strict=True))
+
+    @property
+    def stride(self) -> tuple[int, ...]:
+        return tuple(axis.stride for axis in self.axes)
+
+    @property
+    def margin(self) -> tuple[int, ...]:
+        return tuple(axis.margin for axis in self.axes)
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """What fixes the network's shape; `filters`, `strides` and `kernels` have one entry for each level."""
+
+    dims: int
+    channels: int
+    classes: int
+    filters: Sequence[int]
+    latents: int
+    strides: Sequence[Sequence[int]]
+    kernels: Sequence[Sequence[int]]
+
+    @property
+    def geometry(self) -> Geometry:
+        return Geometry.of(self.strides, self.kernels)
+
+    @property
+    def stem_filters(self) -> int:
+        """Width at full resolution: a quarter of the first level's, because there are four times as many pixels."""
+        return max(self.filters[0] // 4, 4)
+
+
+def _crop(x: Tensor, borders: Sequence[int]) -> Tensor:
+    """Return x without `borders[axis]` pixels on both sides of each spatial axis."""
+    for axis, border in enumerate(borders, start=2):
+        if border:
+            x = x.narrow(axis, border, x.shape[axis] - 2 * border)
+    return x
+
+
+def _difference(larger: Sequence[int], smaller: Sequence[int]) -> list[int]:
+    return [a - b for a, b in zip(larger, smaller, strict=True)]
+
+
+def reflection_index(length: int, before: int, after: int, device: torch.device) -> Tensor:
+    """Return the indices of numpy's `pad(mode="symmetric")` along one axis, for any length and any amount.
+
+    The border pixel is repeated, as bioimageio.core does: a consumer that pads an image by itself sees the same result.
+    """
+    index = torch.remainder(torch.arange(-before, length + after, device=device), 2 * length)
+    return torch.minimum(index, 2 * length - 1 - index)
+
+
+# ------------------------------------------------------------------------------------------------------ blocks
+
+_CONVOLUTION = {2: nn.Conv2d, 3: nn.Conv3d}
+_BATCH_NORM = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
+_INTERPOLATION = {2: "bilinear", 3: "trilinear"}
+
+
+def pointwise(dims: int, inputs: int, outputs: int) -> nn.Module:
+    """Return a 1x1 convolution: a linear layer at every location."""
+    return convolution(dims, inputs, outputs, [1] * dims)
+
+
+def convolution(dims: int, inputs: int, outputs: int, kernel: Sequence[int], *, bias: bool = True) -> nn.Module:
+    """Return a valid convolution."""
+    size: Any = tuple(kernel)  # torch types it as int or as a tuple of one fixed length
+    return _CONVOLUTION[dims](inputs, outputs, size, bias=bias)
+
+
+class ConvNorm(nn.Sequential):
+    """A valid convolution and its batch normalisation, which `fold_batch_norms` merges for export."""
+
+    def __init__(self, dims: int, inputs: int, outputs: int, kernel: Sequence[int]):
+        super().__init__(convolution(dims, inputs, outputs, kernel, bias=False), _BATCH_NORM[dims](outputs))
+
+
+class ResidualBlock(nn.Module):
+    """Two valid convolutions beside a cropped skip connection; takes `kernel - 1` pixels off each side."""
+
+    def __init__(self, dims: int, inputs: int, outputs: int, kernel: Sequence[int]):
+        super().__init__()
+        self.first = ConvNorm(dims, inputs, outputs, kernel)
+        self.second = ConvNorm(dims, outputs, outputs, kernel)
+        self.skip = nn.Identity() if inputs == outputs else pointwise(dims, inputs, outputs)
+        self.shrink = [k - 1 for k in kernel]
+
+    def forward(self, x: Tensor) -> Tensor:
+        residual = self.second(F.relu(self.first(x)))
+        return F.relu(residual + self.skip(_crop(x, self.shrink)))
+
+
+class BlurPool(nn.Module):
+    """Halve the resolution behind a fixed low-pass filter, so that a shift of the image changes little.
+
+    The taps 1, 3, 3, 1 are centred on the 2-pixel cell. Source: R. Zhang, "Making convolutional networks
+    shift-invariant again", ICML 2019.
+    """
+
+    def __init__(self, dims: int, channels: int, stride: Sequence[int]):
+        super().__init__()
+        taps = torch.ones(())
+        for step in stride:
+            taps = taps[..., None] * (torch.tensor([1.0, 3.0, 3.0, 1.0]) / 8 if step == 2 else torch.ones(1))
+        self.taps: Tensor
+        self.register_buffer("taps", taps.expand(channels, 1, *taps.shape).contiguous(), persistent=False)
+        self.stride = tuple(stride)
+        self.convolve = {2: F.conv2d, 3: F.conv3d}[dims]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.convolve(x, self.taps, stride=self.stride, groups=self.taps.shape[0])
+
+
+class Upsample(nn.Module):
+    """Linear interpolation to the next finer level, cropped to the wanted margin, so no clamped border is left."""
+
+    def __init__(self, dims: int, stride: Sequence[int], margin: Sequence[int], wanted: Sequence[int]):
+        super().__init__()
+        self.scale = [float(s) for s in stride]
+        self.mode = _INTERPOLATION[dims]
+        self.border = [s * m - w for s, m, w in zip(stride, margin, wanted, strict=True)]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return _crop(F.interpolate(x, scale_factor=self.scale, mode=self.mode, align_corners=False), self.border)
+
+
+# ------------------------------------------------------------------------------------------------- recognition
+
+
+class Recognised(NamedTuple):
+    """What recognition finds, finest level first; `above` lacks the coarsest level, which has nothing above."""
+
+    means: list[Tensor]  # mu of q(z_i | z_>i, x), each (b, latents, *cells of the level with its latent margin)
+    above: list[Tensor]  # top-down features that reach level i, at its latent margin: what p(z_i | z_>i) may see
+    class_logits: Tensor  # of q(y | x), (b, classes, *coarsest)
+    top_down: Tensor  # the finest top-down features with z_1 in them, at its latent margin, for the decoder
+    stem: Tensor  # features at full resolution, without margin
+
+
+class TopLevel(nn.Module):
+    """The coarsest latent: q(y|x), features modulated by it (FiLM), then the mean of q(z_L | x, y), per location."""
+
+    def __init__(self, dims: int, filters: int, latents: int, classes: int):
+        super().__init__()
+        self.classify = nn.Sequential(pointwise(dims, filters, filters), nn.ReLU(), pointwise(dims, filters, classes))
+        self.film = pointwise(dims, classes, 2 * filters)
+        self.hidden = pointwise(dims, filters, filters)
+        self.mean = pointwise(dims, filters, latents)
+
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the class logits, the evidence (the features that the posterior is read from) and the mean."""
+        class_logits = self.classify(features)
+        scale, shift = self.film(class_logits.softmax(1)).chunk(2, dim=1)
+        evidence = F.relu(self.hidden(features * (1 + scale) + shift))
+        return class_logits, evidence, self.mean(evidence)
+
+
+class LadderStep(nn.Module):
+    """One step down the ladder: merge the skip features with what comes from above into q(z_i | z_>i, x)."""
+
+    def __init__(self, dims: int, latents: int, filters: int, above: int, kernel: Sequence[int]):
+        super().__init__()
+        self.reduce = ConvNorm(dims, filters + above, filters, [1] * dims)
+        self.merge = ConvNorm(dims, filters, filters, kernel)
+        self.mean = pointwise(dims, filters, latents)
+
+    def forward(self, skip: Tensor, above: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the evidence and the mean; both take `kernel // 2` pixels off each side."""
+        evidence = F.relu(self.merge(F.relu(self.reduce(torch.cat([skip, above], 1)))))
+        return evidence, self.mean(evidence)
+
+
+class Recognition(nn.Module):
+    """The ladder of latent means: a bottom-up encoder and the top-down path that refines it."""
+
+    def __init__(self, shape: Architecture):
+        super().__init__()
+        dims, filters, latents, kernels = shape.dims, shape.filters, shape.latents, shape.kernels
+        latent_margins = shape.geometry.per_level(lambda axis: axis.latents)
+        merge_margins = shape.geometry.per_level(lambda axis: axis.merges)
+        feature_margins = shape.geometry.per_level(lambda axis: axis.features)
+        widths = [shape.stem_filters, *filters]
+        self.stem = ConvNorm(dims, shape.channels, widths[0], kernels[0])
+        self.stem_border = [axis.stem for axis in shape.geometry.axes]
+        self.pools = nn.ModuleList(map(partial(BlurPool, dims), widths[:-1], shape.strides))
+        self.blocks = nn.ModuleList(map(partial(ResidualBlock, dims), widths[:-1], widths[1:], kernels))
+        self.top = TopLevel(dims, filters[-1], latents, shape.classes)
+        self.upsamples = nn.ModuleList(
+            map(partial(Upsample, dims), shape.strides[1:], latent_margins[1:], merge_margins)
+        )
+        self.steps = nn.ModuleList(map(partial(LadderStep, dims, latents), filters[:-1], filters[1:], kernels[:-1]))
+        self.injects = nn.ModuleList(pointwise(dims, latents, f) for f in filters)  # what z_i adds to the path down
+        self.skip_borders = [_difference(*pair) for pair in zip(feature_margins[:-1], merge_margins, strict=True)]
+        self.merge_borders = [_difference(*pair) for pair in zip(merge_margins, latent_margins[:-1], strict=True)]
+
+    def encode(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Return the stem's output and the features of each level, finest first; x is whole cells and their margin."""
+        stem = x = F.relu(self.stem(x))
+        features = []
+        for pool, block in zip(self.pools, self.blocks, strict=True):
+            x = block(pool(x))
+            features.append(x)
+        return stem, features
+
+    def forward(self, x: Tensor, draw: LatentDraw = use_mean) -> Recognised:
+        """Return the latents of all levels; `draw` decides what the levels below a latent see of it."""
+        stem, features = self.encode(x)
+        coarsest = len(features) - 1
+        class_logits, evidence, mean = self.top(features[coarsest])
+        means = [mean]
+        aboves: list[Tensor] = []
+        top_down = F.relu(evidence + self.injects[coarsest](draw(coarsest, evidence, mean)))
+        for i in range(coarsest - 1, -1, -1):
+            above = self.upsamples[i](top_down)
+            evidence, mean = self.steps[i](_crop(features[i], self.skip_borders[i]), above)
+            top_down = F.relu(evidence + self.injects[i](draw(i, evidence, mean)))
+            means.insert(0, mean)
+            aboves.insert(0, _crop(above, self.merge_borders[i]))
+        return Recognised(means, aboves, class_logits, top_down, _crop(stem, self.stem_border))
+
+
+class Head(nn.Module):
+    """The MLP on the latent means of all levels and the stem: hidden at half resolution, then at full resolution."""
+
+    def __init__(self, shape: Architecture):
+        super().__init__()
+        dims, fine = shape.dims, 2 * shape.stem_filters
+        margins = shape.geometry.per_level(lambda axis: axis.latents)
+        self.upsamples = nn.ModuleList(map(partial(Upsample, dims), shape.strides[1:], margins[1:], margins[:-1]))
+        self.hidden = pointwise(dims, len(shape.filters) * shape.latents, 2 * shape.filters[0])
+        self.reduce = pointwise(dims, 2 * shape.filters[0], fine)
+        self.to_pixels = Upsample(dims, shape.strides[0], margins[0], [0] * dims)
+        self.sharpen = pointwise(dims, shape.stem_filters, fine)
+        self.classify = pointwise(dims, fine, shape.classes)
+
+    def forward(self, means: list[Tensor], stem: Tensor) -> Tensor:
+        """Return logits (b, classes, *pixels of the cells) from the means, finest first, and the stem's features."""
+        column = means[-1]
+        for upsample, mean in zip(reversed(self.upsamples), reversed(means[:-1]), strict=True):
+            column = torch.cat([mean, upsample(column)], 1)
+        coarse = self.to_pixels(self.reduce(F.relu(self.hidden(column))))
+        logits: Tensor = self.classify(F.relu(coarse + self.sharpen(stem)))
+        return logits
+
+
+class Classifier(nn.Module):
+    """Recognition and head: normalised pixels with their margin in, class logits of the whole cells out."""
+
+    def __init__(self, shape: Architecture):
+        super().__init__()
+        self.geometry = shape.geometry
+        self.recognition = Recognition(shape)
+        self.head = Head(shape)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return logits (b, classes, *cells * stride) of x (b, channels, *cells * stride + 2 * margin)."""
+        recognised = self.recognition(x)
+        logits: Tensor = self.head(recognised.means, recognised.stem)
+        return logits
+
+
+# --------------------------------------------------------------------------------------------- whole images
+
+
+class DenseSegmenter(nn.Module):
+    """Raw intensities (b, channels, *any size) to class probabilities (b, classes, *the same size).
+
+    Normalises with the training statistics, reflects the image by the margin, classifies, divides the logits by the
+    fitted temperature, shifts them from the class frequencies of training to those of the data (`log_prior_shift`), and
+    applies softmax.
+    """
+
+    mean: Tensor
+    std: Tensor
+    temperature: Tensor
+    log_prior_shift: Tensor
+
+    def __init__(
+        self,
+        *,
+        dims: int,
+        channels: int,
+        classes: int,
+        filters: Sequence[int],
+        latents: int,
+        strides: Sequence[Sequence[int]],
+        kernels: Sequence[Sequence[int]],
+    ):
+        super().__init__()
+        shape = Architecture(dims, channels, classes, filters, latents, strides, kernels)
+        self.classifier = Classifier(shape)
+        ones = [1] * dims
+        self.register_buffer("mean", torch.zeros(1, channels, *ones))
+        self.register_buffer("std", torch.ones(1, channels, *ones))
+        self.register_buffer("temperature", torch.ones(()))
+        self.register_buffer("log_prior_shift", torch.zeros(1, classes, *ones))
+
+    @property
+    def geometry(self) -> Geometry:
+        """The geometry that halo, tiles and patches follow."""
+        return self.classifier.geometry
+
+    def normalise(self, image: Tensor) -> Tensor:
+        """Return the image in units of the training images' standard deviation, around their mean."""
+        return (image - self.mean) / self.std
+
+    def reflect(self, image: Tensor) -> Tensor:
+        """Return the image reflected by the margin, and on the far side to a whole number of cells."""
+        for axis, geometry in enumerate(self.geometry.axes, start=2):
+            length = image.shape[axis]
+            after = geometry.margin + (-length) % geometry.stride
+            image = image.index_select(axis, reflection_index(length, geometry.margin, after, image.device))
+        return image
+
+    def probabilities(self, padded: Tensor) -> Tensor:
+        """Return probabilities of the whole cells of a raw image that already has its margin."""
+        logits: Tensor = self.classifier(self.normalise(padded))
+        return (logits / self.temperature + self.log_prior_shift).softmax(1)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Return class probabilities of every pixel of a raw image of any size."""
+        probabilities = self.probabilities(self.reflect(image))
+        for axis in range(2, image.dim()):
+            probabilities = probabilities.narrow(axis, 0, image.shape[axis])
+        return probabilities
+
+
+def fold_batch_norms(module: nn.Module) -> None:
+    """Merge every batch normalisation into the convolution before it, in place; the module must be in eval mode."""
+    for name, child in module.named_children():
+        if isinstance(child, ConvNorm):
+            convolution, norm = child
+            setattr(module, name, fuse_conv_bn_eval(convolution, norm))  # type: ignore[type-var, arg-type]
+        else:
+            fold_batch_norms(child)

@@ -1,0 +1,78 @@
+"""The hierarchical VAE of training: the exported classifier plus the parts that only learning needs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from eseg_zoo.model.dense import Architecture, Classifier, pointwise
+from eseg_zoo.model.latent import Gaussian
+from eseg_zoo.model.prior import MixturePrior
+
+_TRANSPOSED = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
+
+
+@dataclass(frozen=True)
+class Generation:
+    """What one training pass yields; lists run from the finest level to the coarsest."""
+
+    logits: Tensor  # of the head, (b, classes, *region)
+    class_logits: Tensor  # of q(y | x), (b, classes, *coarsest)
+    posteriors: list[Gaussian]  # q(z_i | ...), (b, latents, *cells of the level)
+    ladder_priors: list[Gaussian]  # p(z_i | z_>i), the same shapes; none for the coarsest level
+    reconstruction: Tensor  # of the normalised image, (b, channels, *region)
+
+
+class HVAE(nn.Module):
+    """`classifier` is what is exported; variances, ladder priors, mixture prior and decoder serve the losses."""
+
+    def __init__(self, shape: Architecture):
+        super().__init__()
+        dims, latents, filters = shape.dims, shape.latents, shape.filters
+        stride: Any = tuple(shape.strides[0])  # torch types it as int or as a tuple of one fixed length
+        self.classifier = Classifier(shape)
+        self.log_variances = nn.ModuleList(pointwise(dims, f, latents) for f in filters)
+        self.ladder_priors = nn.ModuleList(pointwise(dims, above, 2 * latents) for above in filters[1:])
+        self.mixture = MixturePrior(shape.classes, latents)
+        self.decoder = nn.Sequential(
+            pointwise(dims, filters[0], filters[0]),
+            nn.ReLU(),
+            _TRANSPOSED[dims](filters[0], shape.channels, stride, stride),
+        )
+
+    def generative_state(self) -> dict[str, Tensor]:
+        """Return the state of all parts but the classifier."""
+        return {key: value for key, value in self.state_dict().items() if not key.startswith("classifier.")}
+
+    def forward(self, x: Tensor, generator: torch.Generator | None = None) -> Generation:
+        """Infer with sampled latents and reconstruct; x is (b, channels, *region + 2 * margin), normalised."""
+        posteriors: dict[int, Gaussian] = {}
+
+        def draw(level: int, evidence: Tensor, mean: Tensor) -> Tensor:
+            posteriors[level] = Gaussian.bounded(mean, self.log_variances[level](evidence))
+            return posteriors[level].sample(generator)
+
+        recognised = self.classifier.recognition(x, draw)
+        cells = self._crop_to_cells
+        return Generation(
+            logits=self.classifier.head(recognised.means, recognised.stem),
+            class_logits=cells(recognised.class_logits, len(posteriors) - 1),
+            posteriors=[
+                Gaussian(cells(q.mean, level), cells(q.log_variance, level)) for level, q in sorted(posteriors.items())
+            ],
+            ladder_priors=[
+                Gaussian.bounded(*cells(prior(above), level).chunk(2, dim=1))
+                for level, (prior, above) in enumerate(zip(self.ladder_priors, recognised.above, strict=True))
+            ],
+            reconstruction=self.decoder(cells(recognised.top_down, 0)),
+        )
+
+    def _crop_to_cells(self, x: Tensor, level: int) -> Tensor:
+        """Return the cells of the region from a tensor of this level that has its latent margin around them."""
+        for axis, geometry in enumerate(self.classifier.geometry.axes, start=2):
+            margin = geometry.latents[level]
+            x = x.narrow(axis, margin, x.shape[axis] - 2 * margin)
+        return x

@@ -1,0 +1,138 @@
+"""What a run trains on: files read and checked, and the batches drawn from them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from torch.utils.data import IterableDataset
+
+from eseg_zoo.config import Run
+from eseg_zoo.data.labels import label_sections, read_labels
+from eseg_zoo.data.patches import Symmetry
+from eseg_zoo.data.sampling import AnchorSet, Batch, PatchSource, draw_balanced
+from eseg_zoo.data.statistics import Statistics, measure
+from eseg_zoo.data.volumes import read_image, require_finite, sections
+from eseg_zoo.errors import InputError
+
+# Enough to rank two models, few enough that validating costs little beside 100 steps.
+VALIDATION_ANCHORS_PER_CLASS = 100
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """Everything read and checked; the images are the training and validation sections (c, *space)."""
+
+    images: list[NDArray[np.generic]]
+    training_sections: list[int]
+    training: AnchorSet
+    validation: AnchorSet
+    statistics: Statistics
+    voxel_size: dict[str, float]
+
+    @property
+    def channels(self) -> int:
+        return int(self.images[0].shape[0])
+
+    @property
+    def labelled_fraction(self) -> float:
+        """Share of the training sections' pixels that training may learn from, 0..1."""
+        pixels = sum(int(self.images[i][0].size) for i in self.training_sections)
+        return len(self.training) / pixels
+
+
+def read_training_data(run: Run) -> TrainingData:
+    """Return the images, labels and statistics of a run.
+
+    Raises `InputError` for files that are missing or do not fit, NaN pixels, constant images, label values without a
+    class name, classes without a label, and no labels at all.
+    """
+    images: list[NDArray[np.generic]] = []
+    labels: list[NDArray[np.int16]] = []
+    chosen: dict[str, list[int]] = {"training": [], "validation": []}
+    voxel_size: dict[str, float] = {}
+    for image_path, label_path in zip(run.images, run.labels, strict=True):
+        image = read_image(image_path, run.axes)
+        require_finite(image, image_path)
+        found = sections(image, run.network.dims)
+        if images and found[0].shape[0] != images[0].shape[0]:
+            raise InputError(f"{image_path} has {found[0].shape[0]} channels, but the first image {images[0].shape[0]}")
+        for use, numbers in _choose_slices(run, len(found), image_path).items():
+            chosen[use] += [len(images) + number for number in numbers]
+        labelled = read_labels(label_path, image, run.axes, classes=run.classes, unlabelled=run.unlabelled)
+        labels += label_sections(labelled, run.network.dims)
+        images += found
+        voxel_size = voxel_size or image.attrs["voxel_size"]
+    anchors = AnchorSet.of(labels, chosen["training"])
+    _require_labels(anchors, run)
+    if chosen["validation"]:
+        validation = AnchorSet.of(labels, chosen["validation"])
+    else:
+        fraction = run.training.validation_fraction
+        anchors, validation = anchors.split_by_strokes(fraction, np.random.default_rng(run.seed))
+    statistics = measure([images[i] for i in chosen["training"]])
+    return TrainingData(images, chosen["training"], anchors, validation, statistics, voxel_size)
+
+
+def _choose_slices(run: Run, count: int, path: Path) -> dict[str, range]:
+    """Return the numbers of the training and the validation sections of one image with `count` sections."""
+
+    def parse(text: str, key: str) -> range:
+        first, last = (int(number) for number in text.split("-"))
+        if first > last or last >= count:
+            raise InputError(f"slices.{key} is {text}, but {path} has the slices 0-{count - 1}")
+        return range(first, last + 1)
+
+    validation = parse(run.slices.validation, "validation") if run.slices.validation else range(0)
+    training = parse(run.slices.training, "training") if run.slices.training else range(count)
+    shared = set(training) & set(validation)
+    if shared and run.slices.training:
+        raise InputError(f"slices.training and slices.validation share slice {min(shared)}")
+    if shared:
+        raise InputError(f"slices.validation is {run.slices.validation}; slices.training must then be set too")
+    return {"training": training, "validation": validation}
+
+
+def _require_labels(anchors: AnchorSet, run: Run) -> None:
+    files = ", ".join(str(path) for path in run.labels)
+    if not len(anchors):
+        raise InputError(f"{files}: no pixel is labelled (every pixel is {run.unlabelled})")
+    counts = np.bincount(anchors.labels, minlength=len(run.classes))
+    for (value, name), pixels in zip(run.classes.items(), counts, strict=True):
+        if not pixels:
+            raise InputError(f"{files}: class {value} ({name}) has no labelled pixel; label some or remove the class")
+
+
+class TrainingBatches(IterableDataset[Batch]):
+    """`epoch_steps` class-balanced batches an epoch; the random state goes on from one epoch to the next."""
+
+    def __init__(self, source: PatchSource, anchors: AnchorSet, run: Run):
+        super().__init__()
+        self.source, self.anchors, self.run = source, anchors, run
+        self.rng = np.random.default_rng(run.seed)
+
+    def __iter__(self) -> Iterator[Batch]:
+        settings, region = self.run.training, self.source.geometry.region
+        for _ in range(settings.epoch_steps):
+            anchors = draw_balanced(self.anchors, settings.batch_size, self.rng)
+            hidden = self.rng.random(settings.batch_size) < self.run.mask.probability
+            symmetries = [Symmetry.draw(len(region), self.rng) for _ in range(settings.batch_size)]
+            yield self.source.batch(
+                anchors,
+                self.rng.integers(region, size=(settings.batch_size, len(region))),
+                mask_sides=np.where(hidden, self.run.mask.size, 0),
+                symmetries=symmetries if settings.symmetries else None,
+            )
+
+
+def validation_batches(source: PatchSource, anchors: AnchorSet, run: Run) -> list[Batch]:
+    """Return the validation patches, nothing hidden or turned, each at a fixed random phase."""
+    rng = np.random.default_rng(run.seed)
+    chosen = anchors.at_most(VALIDATION_ANCHORS_PER_CLASS, rng)
+    phases = rng.integers(source.geometry.region, size=(len(chosen), len(source.geometry.region)))
+    starts = range(0, len(chosen), run.training.batch_size)
+    parts = [np.arange(start, min(start + run.training.batch_size, len(chosen))) for start in starts]
+    return [source.batch(chosen.select(part), phases[part], mask_sides=np.zeros(len(part), int)) for part in parts]

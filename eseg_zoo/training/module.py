@@ -1,0 +1,102 @@
+"""The optimisation as Lightning sees it: one step, one validation, the optimiser and its schedule."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import lightning.pytorch as pl
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from eseg_zoo.config import Run
+from eseg_zoo.data.patches import PatchGeometry
+from eseg_zoo.data.sampling import Batch
+from eseg_zoo.losses import Anchors, loss_terms
+from eseg_zoo.metrics import Confusion
+from eseg_zoo.model.dense import Architecture
+from eseg_zoo.model.hvae import HVAE
+
+
+def inner_region(x: Tensor, geometry: PatchGeometry) -> Tensor:
+    """Return the region (b, c, *region) of patches (b, c, *region + 2 * margin)."""
+    for axis, (margin, size) in enumerate(zip(geometry.margin, geometry.region, strict=True), start=2):
+        x = x.narrow(axis, margin, size)
+    return x
+
+
+class SupervisedTraining(pl.LightningModule):
+    """Stage 1 of ε-Seg: all four losses on patches around labelled pixels."""
+
+    def __init__(self, run: Run, architecture: Architecture, geometry: PatchGeometry, class_names: tuple[str, ...]):
+        super().__init__()
+        self.run, self.patch_geometry, self.class_names = run, geometry, class_names
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(run.seed)
+            self.hvae = HVAE(architecture)
+        axes = self.hvae.classifier.geometry.axes
+        levels = range(1, len(architecture.strides) + 1)
+        self.strides = [tuple(math.prod(axis.strides[:level]) for axis in axes) for level in levels]
+        self.noise = torch.Generator()
+        self.confusion = Confusion(np.zeros((len(class_names), len(class_names)), np.int64))
+
+    def on_fit_start(self) -> None:
+        self.noise = torch.Generator(self.device).manual_seed(self.run.seed)
+
+    def training_step(self, batch: Batch, index: int) -> Tensor:
+        generation = self.hvae(batch.patches * (1 - batch.hidden), self.noise)
+        terms = loss_terms(
+            generation,
+            self.hvae.mixture,
+            Anchors(batch.position, batch.labels),
+            image=inner_region(batch.patches, self.patch_geometry),
+            hidden=inner_region(batch.hidden, self.patch_geometry),
+            strides=self.strides,
+        )
+        total = terms.total(self.run.loss)
+        self.log_dict(
+            {
+                "train/loss": total,
+                "train/inpainting": terms.inpainting,
+                "train/kl": terms.kl,
+                "train/contrastive": terms.contrastive,
+                "train/cross_entropy": terms.cross_entropy,
+            },
+            on_step=False,
+            on_epoch=True,
+            batch_size=len(batch.labels),
+        )
+        return total
+
+    def on_validation_epoch_start(self) -> None:
+        self.confusion = Confusion(np.zeros_like(self.confusion.counts))
+
+    def validation_step(self, batch: Batch, index: int) -> None:
+        logits = self.hvae.classifier(batch.patches)
+        at_anchor = Anchors(batch.position, batch.labels).pick(logits, tuple(1 for _ in self.patch_geometry.region))
+        self.log("val/loss", F.cross_entropy(at_anchor, batch.labels), batch_size=len(batch.labels))
+        self.confusion += Confusion.of(
+            batch.labels.cpu().numpy(), at_anchor.argmax(1).cpu().numpy(), classes=len(self.class_names)
+        )
+
+    def on_validation_epoch_end(self) -> None:
+        self.log("val/mean_dice", self.confusion.mean_dice, prog_bar=True)
+        labelled = self.confusion.pixels > 0
+        for name, dice, present in zip(self.class_names, self.confusion.dice, labelled, strict=True):
+            if present:
+                self.log(f"val/dice/{name}", float(dice))
+
+    def configure_optimizers(self) -> Any:
+        settings = self.run.training
+        optimiser = torch.optim.AdamW(self.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
+        rising = max(round(settings.warmup * settings.steps), 1)
+
+        def share(step: int) -> float:
+            if step < rising:
+                return (step + 1) / rising
+            return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(settings.steps - rising, 1)))
+
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, share)
+        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

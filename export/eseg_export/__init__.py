@@ -1,0 +1,1 @@
+"""From `model.pt` to a verified BioImage Model Zoo package."""

@@ -1,0 +1,71 @@
+"""`eseg-export`: from `model.pt` to a verified package, in one command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from eseg_zoo.console import run_app
+
+if TYPE_CHECKING:
+    from eseg_export.package import Package
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command()
+def export(
+    ckpt: Annotated[Path, typer.Option(help="Checkpoint that training left: model.pt.")],
+    out: Annotated[Path | None, typer.Option(help="Package to write; by default beside the checkpoint.")] = None,
+    card: Annotated[
+        Path | None, typer.Option(help="YAML of what you state: name, authors, license, training_data, cite ...")
+    ] = None,
+    template: Annotated[
+        str | None, typer.Option(help="Texts of the package: em2d, em3d, or the path of your own YAML file.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing package.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    """Export a trained model as a BioImage Model Zoo package for ilastik, deepImageJ, QuPath and Python.
+
+    The package holds state dict, TorchScript and ONNX weights. It is written only after each was loaded from disk,
+    equalled the checkpoint, and passed the zoo's own tests.
+    """
+    from eseg_export.package import export_package  # torch and bioimageio take seconds; --help must not
+
+    messages = Console(stderr=True, highlight=False)
+    package = export_package(
+        ckpt,
+        out,
+        card_path=card,
+        template=template,
+        force=force,
+        progress=lambda step: messages.print(f"[dim]{escape(step)}[/dim]", soft_wrap=True),
+    )
+    _show(package)
+
+
+def _show(package: Package) -> None:
+    """Print what was measured, and what is missing for publication."""
+    results = Console(highlight=False)
+    table = Table("format", "max difference", "seconds per megapixel")
+    for measurement in package.measured:
+        table.add_row(measurement.weights_format, f"{measurement.difference:.1e}", f"{measurement.seconds:.2g}")
+    results.print(table)
+    results.print(f"{escape(str(package.path))} passed every test", soft_wrap=True)
+    if package.unchecked:
+        results.print(f"not checked: {escape(package.unchecked)}", soft_wrap=True)
+    if package.missing:
+        results.print("Missing for publication in the zoo (state it in --card):")
+        for what in package.missing:
+            results.print(f"  - {escape(what)}", soft_wrap=True)
+
+
+def main() -> None:
+    """Entry point of `eseg-export`."""
+    run_app(app)

@@ -1,0 +1,122 @@
+"""The whole road on a synthetic volume, by the commands a person would type; leaves a folder with a report."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import tifffile
+import typer
+import yaml
+from rich.console import Console
+
+from eseg_export.report import DemoFigures, write_report
+from eseg_zoo.console import run_app
+from eseg_zoo.data.phantom import Phantom, em_phantom, sparse_strokes
+from eseg_zoo.errors import EsegError
+from eseg_zoo.output import make_folder, refuse_existing
+
+SHAPE = (24, 512, 512)  # z, y, x
+TRAINING_SLICES = 20  # the first ones; the others are unseen until the evaluation
+LABELLED_FRACTION = 0.0005
+# Micrometres per voxel along z, y, x, as in a serial-section EM volume.
+VOXEL_SIZE = (0.05, 0.005, 0.005)
+
+console = Console()
+
+
+def make_inputs(folder: Path, *, seed: int, steps: int | None) -> Phantom:
+    """Write `volume.tif`, `strokes.tif`, `truth.tif` and `run.yaml` into `folder`; returns the phantom."""
+    phantom = em_phantom(SHAPE, rng=np.random.default_rng(seed))
+    strokes = np.zeros(SHAPE, np.uint8)
+    painted = slice(0, TRAINING_SLICES)
+    rng = np.random.default_rng(seed + 1)
+    strokes[painted] = sparse_strokes(phantom.truth[painted], fraction=LABELLED_FRACTION, rng=rng)
+    z, y, x = VOXEL_SIZE
+    for name, array in {"volume": phantom.image, "strokes": strokes, "truth": phantom.truth}.items():
+        tifffile.imwrite(
+            folder / f"{name}.tif",
+            array,
+            imagej=True,
+            resolution=(1 / x, 1 / y),
+            metadata={"axes": "ZYX", "spacing": z, "unit": "micron"},
+            compression="zlib",
+        )
+    settings = {
+        "images": "volume.tif",
+        "labels": "strokes.tif",
+        "axes": "zyx",
+        "classes": phantom.classes,
+        "preset": "small",
+        "out": "training",
+        "slices": {"training": f"0-{TRAINING_SLICES - 1}"},
+        "training": {"steps": steps or 800},
+        "seed": seed,
+    }
+    (folder / "run.yaml").write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
+    return phantom
+
+
+def call(program: str, *arguments: str | Path) -> None:
+    """Run one of the package's programs as a person would, showing the command; an error ends the demo."""
+    words = [program, *map(str, arguments)]
+    console.print(f"\n[bold]$ {shlex.join(words)}[/]", soft_wrap=True, highlight=False)
+    done = subprocess.run([Path(sys.executable).with_name(program), *words[1:]], check=False)
+    if done.returncode:
+        raise EsegError(f"{program} ended with exit code {done.returncode}")
+
+
+def run_demo(
+    out: Annotated[Path, typer.Option(help="Folder for everything that the demo makes.")] = Path("demo"),
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the volume, the strokes and the training.")] = 0,
+    steps: Annotated[int | None, typer.Option(min=1, help="Training steps; fewer are faster and worse.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the results of an earlier demo.")] = False,
+) -> None:
+    """Make an EM-like volume, label 0.05 % of it, train, evaluate, predict, export, verify, and write a report."""
+    started = time.monotonic()
+    report = out / "report.html"
+    refuse_existing(report, force=force)
+    make_folder(out)
+    phantom = make_inputs(out, seed=seed, steps=steps)
+    replace = ["--force"] if force else []
+    model, package = out / "training" / "model.pt", out / "model.zip"
+    unseen = f"{TRAINING_SLICES}-{SHAPE[0] - 1}"
+    call("eseg", "train", out / "run.yaml", *replace)
+    call(
+        "eseg", "evaluate", model, "--images", out / "volume.tif", "--labels", out / "truth.tif",
+        "--slices", unseen, "--json", out / "evaluation.json", *replace,
+    )  # fmt: skip
+    call("eseg", "predict", model, out / "volume.tif", "--out", out / "maps", "--uncertainty", *replace)
+    call("eseg-export", "--ckpt", model, "--out", package, *replace)
+    maps = out / "maps"
+    figures = DemoFigures(
+        phantom=phantom,
+        strokes=tifffile.imread(out / "strokes.tif"),
+        prediction=tifffile.imread(maps / "volume_classes.ome.tif").reshape(SHAPE),
+        uncertainty=tifffile.imread(maps / "volume_uncertainty.ome.tif").reshape(SHAPE),
+        unseen=SHAPE[0] - 1,
+        training=TRAINING_SLICES // 2,
+        evaluation=json.loads((out / "evaluation.json").read_text(encoding="utf-8")),
+        metrics=out / "training" / "metrics.csv",
+        package=package,
+    )
+    difference = write_report(report, figures, model)
+    console.print(
+        f"\nmean Dice on unseen slices {figures.evaluation['mean_dice']:.3f}; the package in bioimageio.core differs "
+        f"from the checkpoint by at most {difference:.1e}; {time.monotonic() - started:.0f} s in all\n{report}",
+        soft_wrap=True,
+        highlight=False,
+    )
+
+
+def main() -> None:
+    """Entry point of `eseg-demo`."""
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.command()(run_demo)
+    run_app(app)

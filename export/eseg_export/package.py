@@ -1,0 +1,98 @@
+"""`model.pt` -> a verified package: the order of it all."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from bioimageio.spec import ValidationContext
+from bioimageio.spec.model.v0_5 import WeightsDescr
+
+from eseg_export.card import load_card, missing_for_publication
+from eseg_export.rdf import Evidence, describe, package_files
+from eseg_export.sample import write_samples
+from eseg_export.template import load_template
+from eseg_export.to_onnx import to_onnx
+from eseg_export.to_state_dict import to_state_dict
+from eseg_export.to_torchscript import to_torchscript
+from eseg_export.verify import Measurement, Progress, ask_github, measure, run_zoo_tests
+from eseg_zoo.checkpoint import Checkpoint
+from eseg_zoo.errors import OutputError
+from eseg_zoo.output import refuse_existing
+
+
+@dataclass(frozen=True)
+class Package:
+    """A package that passed every test."""
+
+    path: Path
+    measured: tuple[Measurement, ...]
+    missing: list[str]  # what the zoo's reviewers will ask for
+    unchecked: str | None  # what could not be checked without network
+
+
+def export_package(
+    checkpoint_path: Path,
+    out: Path | None = None,
+    *,
+    card_path: Path | None = None,
+    template: str | None = None,
+    force: bool = False,
+    progress: Progress = lambda _: None,
+) -> Package:
+    """Write the package and return what was measured; it appears at `out` only after every test has passed.
+
+    `out` is `<checkpoint>.zip` by default, `template` fits the checkpoint's dimensions. Raises `CheckpointError`,
+    `ConfigError` (card or template), `ExportError` (a file differs, or a test fails) or `OutputError`.
+    """
+    out = out or checkpoint_path.with_suffix(".zip")
+    refuse_existing(out, force=force)
+    progress(f"reading {checkpoint_path}")
+    checkpoint = Checkpoint.load(checkpoint_path)
+    card = load_card(card_path)
+    unchecked = ask_github(card.github_users)
+    texts = load_template(template or f"em{checkpoint.dims}d")
+    try:
+        # Beside its destination: whether it can be written shows at once, and the last step is a mere rename.
+        with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as name:
+            folder = Path(name)
+            progress("writing state dict, TorchScript and ONNX")
+            weights = write_weights(checkpoint, folder)
+            measured = measure(checkpoint, weights, progress)
+            progress("writing test data, README, cover and description")
+            evidence = Evidence(weights, measured, write_samples(checkpoint, folder))
+            model = describe(checkpoint, card, texts, evidence, folder)
+            finished = folder / "package.zip"
+            _write_zip(package_files(model), finished)
+            progress("running the zoo's own tests on the finished package")
+            run_zoo_tests(finished)
+            os.replace(finished, out)
+    except OSError as error:
+        raise OutputError(f"{out} cannot be written: {error.strerror or error}") from error
+    return Package(out, measured, missing_for_publication(card), unchecked)
+
+
+def write_weights(checkpoint: Checkpoint, folder: Path) -> WeightsDescr:
+    """Write every weights file into `folder`; returns their description."""
+    with ValidationContext(perform_io_checks=False):
+        return WeightsDescr(
+            pytorch_state_dict=to_state_dict(checkpoint, folder),
+            torchscript=to_torchscript(checkpoint, folder),
+            onnx=to_onnx(checkpoint, folder),
+        )
+
+
+def _write_zip(content: Mapping[str, bytes], path: Path) -> None:
+    with path.open("wb") as file:
+        with zipfile.ZipFile(file, "w") as package:
+            for name, data in content.items():
+                entry = zipfile.ZipInfo(name, time.localtime()[:6])
+                entry.external_attr = 0o644 << 16  # readable by everybody; the default is the owner alone
+                package.writestr(entry, data, zipfile.ZIP_DEFLATED)
+        file.flush()
+        os.fsync(file.fileno())

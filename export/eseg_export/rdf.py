@@ -1,0 +1,235 @@
+"""Template, card and checkpoint -> the zoo's description of the model, and its `rdf.yaml` as consumers read it."""
+
+from __future__ import annotations
+
+import keyword
+import re
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, cast
+
+import yaml
+from bioimageio.spec import ModelDescr, ValidationContext, get_package_content
+from bioimageio.spec.common import FileDescr
+from bioimageio.spec.dataset.v0_3 import LinkedDataset
+from bioimageio.spec.model import v0_5 as spec
+from bioimageio.spec.utils import get_sha256
+from pydantic import ValidationError
+
+from eseg_export.card import Card
+from eseg_export.cover import draw_cover
+from eseg_export.sample import Samples
+from eseg_export.template import PackageTemplate, Texts
+from eseg_export.tiling import STEP, TilingAxis, tiling
+from eseg_export.verify import Measurement
+from eseg_export.words import describing_words, readme_words
+from eseg_zoo.checkpoint import Checkpoint
+from eseg_zoo.colours import class_colours
+from eseg_zoo.errors import ExportError
+
+FORMAT_VERSION = "0.5.4"  # read by core 0.11, ilastik's spec 0.5.9, JDLL and QuPath; spec 0.5.12 would write its own
+RDF = "rdf.yaml"  # JDLL finds no other name
+_INPUT, _OUTPUT = spec.TensorId("input"), spec.TensorId("output")
+_BATCH, _CHANNEL = spec.AxisId("batch"), spec.AxisId("channel")  # the defaults, written out for readers without them
+_LOCAL = ("images", "labels", "out")  # settings that are paths on somebody's disk
+_LONGEST_DESCRIPTION = 512
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the export made and measured before it is described."""
+
+    weights: spec.WeightsDescr
+    measured: tuple[Measurement, ...]
+    samples: Samples
+
+
+def describe(
+    checkpoint: Checkpoint, card: Card, template: PackageTemplate, evidence: Evidence, folder: Path
+) -> ModelDescr:
+    """Write README and cover into `folder` and return the description of the model; its files are all there."""
+    texts = template.fill(describing_words(checkpoint))
+    name = card.name or texts.name
+    description = textwrap.shorten(card.description or texts.description, _LONGEST_DESCRIPTION, placeholder=" ...")
+    words = readme_words(checkpoint, card, texts, evidence.measured, name=name, description=description)
+    readme, cover = folder / "README.md", folder / "cover.png"
+    readme.write_text(template.fill_readme(words), encoding="utf-8")
+    draw_cover(evidence.samples, checkpoint.class_names, cover)
+    try:
+        # Without the network: the zoo's test of the finished package asks what has to be asked there.
+        with ValidationContext(perform_io_checks=False):
+            return ModelDescr(
+                id=card.id or _identifier(name),
+                name=name,
+                description=description,
+                documentation=_file(readme),
+                covers=[_file(cover)],
+                inputs=[_input(checkpoint, texts, evidence.samples)],
+                outputs=[_output(checkpoint, texts, evidence.samples)],
+                weights=evidence.weights,
+                config=_config(checkpoint, texts, evidence.measured),
+                **_statements(card, texts),
+            )
+    except ValidationError as error:
+        raise ExportError(f"the zoo's format refuses the description: {' '.join(str(error).split())}") from error
+
+
+def package_files(model: ModelDescr) -> dict[str, bytes]:
+    """Return the content of the package by file name, `rdf.yaml` first and in the form that every consumer reads."""
+    with ValidationContext(perform_io_checks=False):
+        content = get_package_content(model, bioimageio_yaml_file_name=RDF)
+    rdf = cast(dict[str, Any], content.pop(RDF))
+    # Maps of source and sha256, as spec 0.5.12 writes them, stop ilastik, JDLL, QuPath and the zoo's own test runner.
+    rdf["documentation"] = rdf["documentation"]["source"]
+    rdf["covers"] = [cover["source"] for cover in rdf["covers"]]
+    rdf["format_version"] = FORMAT_VERSION
+    text = yaml.safe_dump(rdf, sort_keys=False, allow_unicode=True, width=120)
+    files = {name: Path(str(cast(FileDescr, file).source)).read_bytes() for name, file in content.items()}
+    return {RDF: text.encode(), **files}
+
+
+def _statements(card: Card, texts: Texts) -> dict[str, Any]:
+    """Return what people state, and when; a field that nobody stated is left out."""
+    stated = {
+        "authors": list(card.authors),
+        "maintainers": list(card.maintainers),
+        "uploader": card.uploader,
+        "license": card.license,
+        "cite": [*texts.cite, *card.cite],
+        "tags": list(dict.fromkeys((*texts.tags, *card.tags))),
+        "links": list(texts.links),
+        "version": card.version,
+        "timestamp": spec.Datetime(datetime.now(UTC)),
+        "git_repo": card.git_repo,
+        "training_data": LinkedDataset(id=card.dataset_id) if card.dataset_id else None,
+    }
+    return {field: value for field, value in stated.items() if value}
+
+
+def _input(checkpoint: Checkpoint, texts: Texts, samples: Samples) -> spec.InputTensorDescr:
+    channels = int(checkpoint.architecture["channels"])
+    names = ["intensity"] if channels == 1 else [f"intensity{i}" for i in range(channels)]
+    float32 = spec.EnsureDtypeDescr(kwargs=spec.EnsureDtypeKwargs(dtype="float32"))
+    return spec.InputTensorDescr(
+        id=_INPUT,
+        description=texts.input,
+        axes=[
+            spec.BatchAxis(id=_BATCH),
+            spec.ChannelAxis(id=_CHANNEL, channel_names=names),
+            *(
+                spec.SpaceInputAxis(
+                    id=spec.AxisId(axis),
+                    size=spec.ParameterizedSize(min=tile.min, step=STEP),
+                    concatenable=True,
+                    **_scale(checkpoint, axis),
+                )
+                for axis, tile in _space(checkpoint)
+            ),
+        ],
+        data=spec.IntervalOrRatioDataDescr(type="float32"),
+        preprocessing=[float32],  # nothing else: normalisation is in the graph, where no consumer can skip it
+        test_tensor=_file(samples.test_input),
+        sample_tensor=_file(samples.sample_input),
+    )
+
+
+def _output(checkpoint: Checkpoint, texts: Texts, samples: Samples) -> spec.OutputTensorDescr:
+    return spec.OutputTensorDescr(
+        id=_OUTPUT,
+        description=texts.output,
+        axes=[
+            spec.BatchAxis(id=_BATCH),
+            spec.ChannelAxis(id=_CHANNEL, channel_names=channel_names(checkpoint.class_names)),
+            *(_output_axis(checkpoint, axis, tile) for axis, tile in _space(checkpoint)),
+        ],
+        data=spec.IntervalOrRatioDataDescr(type="float32", range=(0.0, 1.0)),
+        test_tensor=_file(samples.test_output),
+        sample_tensor=_file(samples.sample_output),
+    )
+
+
+def _output_axis(
+    checkpoint: Checkpoint, axis: str, tile: TilingAxis
+) -> spec.SpaceOutputAxis | spec.SpaceOutputAxisWithHalo:
+    # The offset is the default, and has to be written: JDLL reads no default.
+    size = spec.SizeReference(tensor_id=_INPUT, axis_id=spec.AxisId(axis), offset=0)
+    if tile.halo == 0:
+        return spec.SpaceOutputAxis(id=spec.AxisId(axis), size=size, **_scale(checkpoint, axis))
+    return spec.SpaceOutputAxisWithHalo(id=spec.AxisId(axis), size=size, halo=tile.halo, **_scale(checkpoint, axis))
+
+
+def _space(checkpoint: Checkpoint) -> list[tuple[str, TilingAxis]]:
+    return list(zip("zyx"[-checkpoint.dims :], tiling(checkpoint.segmenter().geometry), strict=True))
+
+
+def _scale(checkpoint: Checkpoint, axis: str) -> dict[str, Any]:
+    """Return unit and scale where they are known; QuPath resamples by them, so a guess would do harm."""
+    size = checkpoint.voxel_size.get(axis)
+    return {"unit": "micrometer", "scale": size} if size else {}
+
+
+def _config(checkpoint: Checkpoint, texts: Texts, measured: Sequence[Measurement]) -> spec.Config:
+    unit = "megapixel" if checkpoint.dims == 2 else "megavoxel"
+    speed = ", ".join(f"{m.weights_format} {m.seconds:.2g}" for m in measured)
+    known_to_the_zoo = spec.BioimageioConfig(
+        modality=texts.modality,
+        task="semantic segmentation",
+        target_structure=list(checkpoint.class_names),
+        architecture_type="ε-Seg",
+        architecture_description="Ladder of latent means with valid convolutions, and a pixel classifier on them",
+        model_parameter_count=sum(p.numel() for p in checkpoint.segmenter().parameters()),
+        training=spec.TrainingDetails(training_duration=checkpoint.training.seconds / 3600),
+        inference_time=f"seconds per {unit} on one CPU thread: {speed}",
+    )
+    return spec.Config.model_validate({"bioimageio": known_to_the_zoo, "eseg": origin(checkpoint, measured)})
+
+
+def origin(checkpoint: Checkpoint, measured: Sequence[Measurement]) -> dict[str, Any]:
+    """Return classes, training and settings as plain YAML values."""
+    training = checkpoint.training
+    colours = class_colours(len(checkpoint.class_names))
+    return {
+        "classes": [
+            {"name": name, "value": value, "colour": colour, "frequency": frequency}
+            for name, value, colour, frequency in zip(
+                checkpoint.class_names, checkpoint.class_values, colours, checkpoint.class_frequencies, strict=True
+            )
+        ],
+        "frequency_source": checkpoint.frequency_source,
+        "temperature": float(checkpoint.segmenter_state["temperature"]),
+        "labelled_pixels": training.labelled_pixels,
+        "labelled_fraction": training.labelled_fraction,
+        "validation": {name: score for name, score in training.validation.items() if score == score},  # JSON has no NaN
+        "largest_differences": {m.weights_format: m.difference for m in measured},
+        "steps": training.steps,
+        "versions": training.versions,
+        "settings": {key: value for key, value in checkpoint.settings.items() if key not in _LOCAL},
+    }
+
+
+def channel_names(class_names: Sequence[str]) -> list[str]:
+    """Return the names as ilastik's version of the spec wants them: unlike each other, and valid in Python code.
+
+    The names as they were given are in `config.eseg.classes`.
+    """
+    identifiers: list[str] = []
+    for name in class_names:
+        identifier = re.sub(r"\W+", "_", name).strip("_") or "unnamed"
+        if identifier[0].isdigit() or keyword.iskeyword(identifier):
+            identifier = f"class_{identifier}"
+        while identifier in identifiers:
+            identifier += "_"
+        identifiers.append(identifier)
+    return identifiers
+
+
+def _identifier(name: str) -> spec.ModelId:
+    """Return the name as an identifier; the zoo gives its own on upload, but JDLL needs one before."""
+    return spec.ModelId(re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-"))
+
+
+def _file(path: Path) -> FileDescr:
+    return FileDescr(source=path, sha256=get_sha256(path))

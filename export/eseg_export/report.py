@@ -1,0 +1,178 @@
+"""The demo's report: one HTML file with pictures, figures and curves, readable without a network."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import html
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import bioimageio.core
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from numpy.typing import NDArray
+
+from eseg_zoo.checkpoint import Checkpoint
+from eseg_zoo.colours import class_colours
+from eseg_zoo.data.phantom import Phantom
+from eseg_zoo.output import replacing
+
+_PAGE = """<!doctype html>
+<html lang="en"><meta charset="utf-8"><title>eseg_zoo demo</title>
+<style>
+ body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 1100px; margin: 2rem auto; padding: 0 1rem; color: #222 }}
+ img {{ width: 100% }} table {{ border-collapse: collapse }}
+ td, th {{ padding: .2rem .9rem; border-bottom: 1px solid #ccc }}
+ td:not(:first-child) {{ text-align: right }}
+</style>
+<h1>ε-Seg on a synthetic EM volume</h1>
+<p>{summary}</p>
+<h2>A slice that training never saw</h2><img alt="image, truth, prediction, uncertainty" src="{unseen}">
+<h2>What training was given</h2><img alt="image and painted strokes" src="{strokes}">
+<h2>Dice on the unseen slices</h2>{table}
+<h2>Training</h2><img alt="loss and validation Dice" src="{curves}">
+<p>{zoo}</p>
+</html>
+"""
+
+
+@dataclass(frozen=True)
+class DemoFigures:
+    """What the demo made; arrays are (z, y, x), label maps hold the class values of the phantom."""
+
+    phantom: Phantom
+    strokes: NDArray[np.uint8]
+    prediction: NDArray[np.uint8]
+    uncertainty: NDArray[np.float32]
+    unseen: int  # slice shown with its truth
+    training: int  # slice shown with its strokes
+    evaluation: dict[str, Any]
+    metrics: Path
+    package: Path
+
+
+def write_report(path: Path, demo: DemoFigures, model: Path) -> float:
+    """Write the report; returns the largest difference in probability between the package and the checkpoint.
+
+    The package runs in bioimageio.core, on the slice that is shown.
+    """
+    checkpoint = Checkpoint.load(model)
+    difference = _package_difference(demo, checkpoint)
+    training = checkpoint.training
+    labelled = ", ".join(f"{name} {count}" for name, count in training.labelled_pixels.items())
+    page = _PAGE.format(
+        summary=html.escape(
+            f"{sum(training.labelled_pixels.values())} labelled pixels for training ({labelled}), "
+            f"{100 * training.labelled_fraction:.3f} % of the training slices; {training.steps} steps in "
+            f"{training.seconds:.0f} s. Mean Dice on unseen slices: {demo.evaluation['mean_dice']:.3f}."
+        ),
+        unseen=_unseen_figure(demo),
+        strokes=_strokes_figure(demo),
+        table=_dice_table(demo, checkpoint),
+        curves=_curves_figure(demo.metrics),
+        zoo=html.escape(
+            f"The package {demo.package.name}, run in bioimageio.core {bioimageio.core.__version__}, gives the "
+            f"probabilities of the checkpoint to {difference:.1e}."
+        ),
+    )
+    with replacing(path, force=True) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+    return difference
+
+
+def _package_difference(demo: DemoFigures, checkpoint: Checkpoint) -> float:
+    image = demo.phantom.image[demo.unseen][None, None].astype(np.float32)
+    tensor = bioimageio.core.Tensor.from_numpy(image, dims=("batch", "channel", "y", "x"))
+    (predicted,) = bioimageio.core.predict(model=demo.package, inputs=tensor).members.values()
+    with torch.inference_mode():
+        expected = checkpoint.segmenter()(torch.from_numpy(image)).numpy()
+    return float(np.abs(predicted.data.to_numpy() - expected).max())
+
+
+def _unseen_figure(demo: DemoFigures) -> str:
+    figure = Figure(figsize=(12, 3.6), layout="constrained")
+    image, truth, prediction, uncertainty = figure.subplots(1, 4)
+    _show(image, demo.phantom.image[demo.unseen], "image")
+    _show(truth, _coloured(demo, demo.phantom.truth[demo.unseen]), "truth")
+    _show(prediction, _coloured(demo, demo.prediction[demo.unseen]), "prediction")
+    uncertainty.imshow(demo.uncertainty[demo.unseen], cmap="magma", vmin=0, vmax=1)
+    _show(uncertainty, None, "uncertainty (entropy, 0-1)")
+    _legend(figure, demo)
+    return _embedded(figure)
+
+
+def _strokes_figure(demo: DemoFigures) -> str:
+    figure = Figure(figsize=(12, 6), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    image = np.repeat(demo.phantom.image[demo.training][..., None], 3, -1)
+    painted = image.copy()
+    strokes = demo.strokes[demo.training]
+    painted[strokes > 0] = _coloured(demo, strokes)[strokes > 0]
+    _show(left, image, "a training slice")
+    _show(right, painted, "its strokes: all that training knows of it")
+    _legend(figure, demo)
+    return _embedded(figure)
+
+
+def _curves_figure(metrics: Path) -> str:
+    with metrics.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    figure = Figure(figsize=(12, 3), layout="constrained")
+    loss, dice = figure.subplots(1, 2)
+    for term in ("cross_entropy", "inpainting", "contrastive", "kl"):
+        _curve(loss, rows, f"train/{term}", term.replace("_", " "))
+    loss.set(xlabel="step", ylabel="loss term, unweighted", yscale="log")
+    loss.legend()
+    _curve(dice, rows, "val/mean_dice", "mean Dice of held-out strokes")
+    dice.set(xlabel="step", ylim=(0, 1))
+    dice.legend()
+    return _embedded(figure)
+
+
+def _curve(axes: Axes, rows: list[dict[str, str]], key: str, label: str) -> None:
+    points = [(int(row["step"]), float(row[key])) for row in rows if row.get(key)]
+    axes.plot([step for step, _ in points], [value for _, value in points], label=label)
+
+
+def _coloured(demo: DemoFigures, labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    colours = np.zeros((256, 3), np.uint8)
+    for value, colour in zip(demo.phantom.classes, class_colours(len(demo.phantom.classes)), strict=True):
+        colours[value] = np.array(to_rgb(colour)) * 255
+    return colours[labels]
+
+
+def _show(axes: Axes, image: NDArray[np.uint8] | None, title: str) -> None:
+    if image is not None:
+        axes.imshow(image, cmap="gray")
+    axes.set_title(title)
+    axes.set_axis_off()
+
+
+def _legend(figure: Figure, demo: DemoFigures) -> None:
+    patches = [
+        Patch(color=colour, label=name)
+        for name, colour in zip(demo.phantom.classes.values(), class_colours(len(demo.phantom.classes)), strict=True)
+    ]
+    figure.legend(handles=patches, loc="outside lower center", ncols=len(patches))
+
+
+def _dice_table(demo: DemoFigures, checkpoint: Checkpoint) -> str:
+    rows = [
+        f"<tr><td>{html.escape(name)}</td><td>{demo.evaluation['dice'][name]:.3f}</td><td>{frequency:.3f}</td></tr>"
+        for name, frequency in zip(checkpoint.class_names, checkpoint.class_frequencies, strict=True)
+    ]
+    head = "<tr><th>class</th><th>Dice</th><th>estimated frequency</th></tr>"
+    return f"<table>{head}{''.join(rows)}</table>"
+
+
+def _embedded(figure: Figure) -> str:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110)
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()

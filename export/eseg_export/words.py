@@ -1,0 +1,134 @@
+"""The `$words` of the templates: what a checkpoint knows about itself, as text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from eseg_export.card import Card
+from eseg_export.template import Texts
+from eseg_export.tiling import tiling
+from eseg_export.verify import SIZES, TOLERANCE, Measurement
+from eseg_zoo.checkpoint import Checkpoint
+from eseg_zoo.colours import class_colours
+
+_FORMAT_NAMES = {"pytorch_state_dict": "PyTorch state dict", "torchscript": "TorchScript", "onnx": "ONNX"}
+_UNKNOWN = "not stated"
+
+
+def describing_words(checkpoint: Checkpoint) -> dict[str, str]:
+    """Return the words of the YAML template."""
+    tiles = tiling(checkpoint.segmenter().geometry)
+    training = checkpoint.training
+    return {
+        "dims": str(checkpoint.dims),
+        "channels": str(checkpoint.architecture["channels"]),
+        "class_names": _enumerate(checkpoint.class_names),
+        "class_count": str(len(checkpoint.class_names)),
+        "labelled_fraction": f"{100 * training.labelled_fraction:.2g} %",
+        "labelled_pixels": f"{sum(training.labelled_pixels.values()):,}",
+        "pixel_size": _pixel_size(checkpoint),
+        "image_dtype": checkpoint.image_dtype,
+        "axis_names": ", ".join("zyx"[-checkpoint.dims :]),
+        "margin": str(max(axis.margin for axis in checkpoint.segmenter().geometry.axes)),
+        "halo": str(max(tile.halo for tile in tiles)),
+        "smallest_tile": str(max(tile.min for tile in tiles)),
+        "stride": str(max(tile.stride for tile in tiles)),
+    }
+
+
+def readme_words(
+    checkpoint: Checkpoint, card: Card, texts: Texts, measured: Sequence[Measurement], *, name: str, description: str
+) -> dict[str, str]:
+    """Return the words of the README: those of the YAML template, its texts, the card's and what was measured."""
+    training = checkpoint.training
+    citations = [f"- {entry.text}{_link(entry.doi, entry.url)}" for entry in (*texts.cite, *card.cite)]
+    sizes = [
+        f"{' x '.join(map(str, size[1:]))}{f' (batch of {size[0]})' * (size[0] > 1)}" for size in SIZES[checkpoint.dims]
+    ]
+    return describing_words(checkpoint) | {
+        "name": name,
+        "description": description,
+        "intended_use": card.intended_use or texts.intended_use,
+        "limits": card.limits or texts.limits,
+        "classes_table": _classes_table(checkpoint),
+        "validation_table": validation_table(checkpoint),
+        "differences_table": _differences_table(measured, "megapixel" if checkpoint.dims == 2 else "megavoxel"),
+        "compared_sizes": ", ".join(sizes),
+        "tolerance": f"{TOLERANCE:g}",
+        "training_data": card.training_data or "Not stated by the authors.",
+        "training_time": _duration(training.seconds),
+        "training_steps": f"{training.steps:,}",
+        "temperature": f"{float(checkpoint.segmenter_state['temperature']):.3g}",
+        "frequency_source": checkpoint.frequency_source,
+        "versions": ", ".join(f"{package} {version}" for package, version in sorted(training.versions.items())),
+        "citations": "\n".join(citations),
+        "authors": _enumerate([author.name for author in card.authors]) or _UNKNOWN,
+        "license": str(card.license or _UNKNOWN),
+    }
+
+
+def _classes_table(checkpoint: Checkpoint) -> str:
+    colours = class_colours(len(checkpoint.class_names))
+    rows = [
+        (index, _cell(name), value, f"{labelled:,}", f"{100 * frequency:.2g} %", f"`{colour}`")
+        for index, (name, value, labelled, frequency, colour) in enumerate(
+            zip(
+                checkpoint.class_names,
+                checkpoint.class_values,
+                [checkpoint.training.labelled_pixels.get(name, 0) for name in checkpoint.class_names],
+                checkpoint.class_frequencies,
+                colours,
+                strict=True,
+            )
+        )
+    ]
+    return _table(("channel", "class", "label value", "labelled pixels", "assumed frequency", "colour"), rows)
+
+
+def validation_table(checkpoint: Checkpoint) -> str:
+    """Return Dice per class as a Markdown table, or a sentence when nothing was held out."""
+    training = checkpoint.training
+    if "mean_dice" not in training.validation:
+        return "The model was trained without held-out labels: its quality was not measured."
+    rows = [
+        (_cell(name), _score(training.validation.get(f"dice/{name}")), f"{training.validation_pixels.get(name, 0):,}")
+        for name in checkpoint.class_names
+    ]
+    total = f"{sum(training.validation_pixels.values()):,}"
+    rows.append(("**mean**", f"**{_score(training.validation['mean_dice'])}**", total))
+    return _table(("class", "Dice", "held-out labelled pixels"), rows)
+
+
+def _differences_table(measured: Sequence[Measurement], unit: str) -> str:
+    rows = [(_FORMAT_NAMES[m.weights_format], f"{m.difference:.1e}", f"{m.seconds:.2g}") for m in measured]
+    return _table(("weights", "largest difference", f"seconds per {unit}, one CPU thread"), rows)
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+def _score(dice: float | None) -> str:
+    return "not measured" if dice is None or dice != dice else f"{dice:.3f}"  # NaN: neither labelled nor predicted
+
+
+def _enumerate(names: Sequence[str]) -> str:
+    return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else "".join(names)
+
+
+def _pixel_size(checkpoint: Checkpoint) -> str:
+    known = [f"{checkpoint.voxel_size[a]:.4g} ({a})" for a in "zyx"[-checkpoint.dims :] if a in checkpoint.voxel_size]
+    return f"{' x '.join(known)} micrometres" if known else "unknown"
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds / 60:.0f} minutes" if seconds < 7200 else f"{seconds / 3600:.1f} hours"
+
+
+def _link(doi: object, url: object) -> str:
+    return f" <https://doi.org/{doi}>" if doi else f" <{url}>"

@@ -1,0 +1,1 @@
+"""The YAML and Markdown templates of the exported packages, edited by hand."""

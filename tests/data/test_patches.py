@@ -1,0 +1,154 @@
+"""Where a patch lies around its anchor, through cutting, turning and masking."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from eseg_zoo.data.patches import PatchGeometry, Symmetry
+
+PLANE = PatchGeometry((4, 4), (3, 3))
+VOLUME = PatchGeometry((2, 4, 4), (1, 3, 3))
+
+
+def pixels(*shape: int) -> np.ndarray:
+    """A section of two channels in which every value is unique."""
+    return np.arange(2 * np.prod(shape)).reshape(2, *shape)
+
+
+def test_a_patch_is_its_region_with_the_margin_on_both_sides() -> None:
+    assert PLANE.size == (10, 10)
+    assert VOLUME.size == (4, 10, 10)
+
+
+@pytest.mark.parametrize("space", [(1, 1), (2, 5), (9, 6)], ids=str)
+def test_the_anchor_lies_at_margin_plus_phase_for_every_pixel_and_phase(space: tuple[int, int]) -> None:
+    section = pixels(*space)
+    padded = PLANE.pad(section)
+    for anchor, phase in product(np.ndindex(space), np.ndindex(PLANE.region)):
+        patch = PLANE.cut(padded, anchor, phase)
+        assert patch.shape == (2, 10, 10)
+        np.testing.assert_array_equal(patch[:, 3 + phase[0], 3 + phase[1]], section[:, *anchor])
+
+
+def test_a_patch_holds_the_pixels_around_its_anchor_and_their_reflections() -> None:
+    section = pixels(6, 7)
+    patch = PLANE.cut(PLANE.pad(section), (1, 6), (2, 0))
+    for y, x in np.ndindex(10, 10):
+        source_y, source_x = 1 + y - 5, 6 + x - 3  # the anchor is at (5, 3) of the patch
+        source_y = -1 - source_y if source_y < 0 else source_y  # the border pixel is repeated
+        source_x = 13 - source_x if source_x > 6 else source_x
+        assert patch[0, y, x] == section[0, source_y, source_x]
+
+
+def test_a_patch_of_a_volume_has_the_phase_of_each_axis() -> None:
+    section = pixels(3, 5, 6)
+    padded = VOLUME.pad(section)
+    for anchor, phase in product(np.ndindex(3, 5, 6), [(0, 0, 0), (1, 3, 2), (0, 3, 3)]):
+        patch = VOLUME.cut(padded, anchor, phase)
+        assert patch.shape == (2, 4, 10, 10)
+        assert patch[1, 1 + phase[0], 3 + phase[1], 3 + phase[2]] == section[1, *anchor]
+
+
+def test_cutting_copies_nothing() -> None:
+    padded = PLANE.pad(pixels(20, 20))
+    assert np.shares_memory(PLANE.cut(padded, (10, 10), (0, 0)), padded)
+
+
+# ---------------------------------------------------------------------------------------------------------- masks
+
+
+@pytest.mark.parametrize("side", [1, 3, 5])
+def test_the_mask_is_a_square_centred_on_the_anchor(side: int) -> None:
+    for phase in np.ndindex(PLANE.region):
+        mask = PLANE.centre_mask((99, 99), (50, 50), phase, side)
+        assert mask.shape == PLANE.size
+        hidden = np.argwhere(mask)
+        assert len(hidden) == side**2
+        np.testing.assert_array_equal(hidden.mean(0), [3 + phase[0], 3 + phase[1]])
+        assert np.abs(hidden - hidden.mean(0)).max() == side // 2
+
+
+def test_the_mask_of_a_volume_is_a_cube() -> None:
+    hidden = np.argwhere(VOLUME.centre_mask((99, 99, 99), (50, 50, 50), (1, 0, 3), 3))
+    assert hidden.min(0).tolist() == [1, 2, 5]
+    assert hidden.max(0).tolist() == [3, 4, 7]
+    assert len(hidden) == 27
+
+
+def test_a_side_of_zero_hides_nothing() -> None:
+    assert not PLANE.centre_mask((99, 99), (50, 50), (2, 1), 0).any()
+
+
+def test_a_mask_larger_than_the_margin_ends_at_the_patch() -> None:
+    mask = PLANE.centre_mask((99, 99), (50, 50), (0, 3), 9)
+    assert mask[:8, 2:].all()
+    assert mask.sum() == 8 * 8
+
+
+@pytest.mark.parametrize("side", [1, 3, 5])
+def test_the_mask_hides_every_mirror_image_of_what_it_hides(side: int) -> None:
+    section = np.arange(11 * 9).reshape(1, 11, 9)
+    padded = PLANE.pad(section)
+    for anchor in np.ndindex(11, 9):
+        for phase in np.ndindex(PLANE.region):
+            patch = PLANE.cut(padded, anchor, phase)[0]
+            mask = PLANE.centre_mask((11, 9), anchor, phase, side)
+            (y, x), reach = anchor, side // 2
+            secret = section[0, max(y - reach, 0) : y + reach + 1, max(x - reach, 0) : x + reach + 1]
+            np.testing.assert_array_equal(mask, np.isin(patch, secret))
+
+
+# ----------------------------------------------------------------------------------------------------- symmetries
+
+
+@pytest.mark.parametrize("geometry", [PLANE, VOLUME], ids=["2D", "3D"])
+def test_every_symmetry_takes_the_anchor_along(geometry: PatchGeometry) -> None:
+    dims = len(geometry.region)
+    patch = pixels(*geometry.size)
+    for bits, phase in product(product([False, True], repeat=dims + 1), np.ndindex(geometry.region)):
+        symmetry = Symmetry(bits[:dims], bits[dims])
+        turned, moved = symmetry.turn(patch), symmetry.turn_phase(phase, geometry.region)
+        before = [p + m for p, m in zip(phase, geometry.margin, strict=True)]
+        after = [p + m for p, m in zip(moved, geometry.margin, strict=True)]
+        np.testing.assert_array_equal(turned[:, *after], patch[:, *before])
+
+
+@given(st.tuples(st.booleans(), st.booleans()), st.booleans(), st.tuples(st.integers(0, 7), st.integers(0, 7)))
+def test_a_symmetry_is_its_flips_then_its_transposition(
+    flips: tuple[bool, bool], swap: bool, phase: tuple[int, int]
+) -> None:
+    region = np.arange(64).reshape(1, 8, 8)
+    expected = region[:, :: -1 if flips[0] else 1, :: -1 if flips[1] else 1]
+    expected = expected.transpose(0, 2, 1) if swap else expected
+    symmetry = Symmetry(flips, swap)
+    np.testing.assert_array_equal(symmetry.turn(region), expected)
+    assert symmetry.turn(region)[0, *symmetry.turn_phase(phase, (8, 8))] == region[0, *phase]
+
+
+def test_the_eight_symmetries_of_a_plane_are_all_different_and_equally_likely() -> None:
+    rng, patch, counts = np.random.default_rng(0), np.arange(9).reshape(1, 3, 3), {}
+    for _ in range(4000):
+        turned = Symmetry.draw(2, rng).turn(patch).tobytes()
+        counts[turned] = counts.get(turned, 0) + 1
+    rotations = [np.rot90(flipped, k, (1, 2)).tobytes() for flipped in (patch, patch[:, ::-1]) for k in range(4)]
+    assert counts.keys() == set(rotations)
+    assert min(counts.values()) > 400
+    assert max(counts.values()) < 600
+
+
+def test_depth_is_flipped_but_never_exchanged() -> None:
+    rng, volume = np.random.default_rng(0), np.arange(3).reshape(1, 3, 1, 1) * np.ones((1, 3, 2, 2), int)
+    found = {tuple(Symmetry.draw(3, rng).turn(volume)[0, :, 0, 0].tolist()) for _ in range(100)}
+    assert found == {(0, 1, 2), (2, 1, 0)}
+
+
+def test_turning_twice_by_a_flip_returns_the_patch() -> None:
+    patch = pixels(*VOLUME.size)
+    for flips in product([False, True], repeat=3):
+        symmetry = Symmetry(flips, swap=False)
+        np.testing.assert_array_equal(symmetry.turn(symmetry.turn(patch)), patch)

@@ -1,0 +1,129 @@
+"""Cards and templates: what a person may write, and how a mistake is answered."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from eseg_export.card import Card, load_card
+from eseg_export.rdf import channel_names, origin
+from eseg_export.template import load_template
+from eseg_export.tiling import TilingAxis
+from eseg_export.words import describing_words, validation_table
+
+from eseg_zoo.checkpoint import Checkpoint
+from eseg_zoo.colours import class_colours
+from eseg_zoo.errors import ConfigError
+from eseg_zoo.model.dense import AxisGeometry
+
+
+def card_of(folder: Path, text: str) -> Card:
+    path = folder / "card.yaml"
+    path.write_text(text, encoding="utf-8")
+    return load_card(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("licence: MIT", r"card\.yaml: licence is not a setting; did you mean license\?"),
+        ("license: CC-BY-4", r"card\.yaml: license: 'CC-BY-4' is no SPDX identifier; did you mean CC-BY-4\.0\?"),
+        ("name: ε-Seg model", r"card\.yaml: name is 'ε-Seg model'"),
+        ("authors: [{name: Ada, orcid: 0000-0001-2345-6780}]", r"card\.yaml: authors\.0\.orcid"),
+        ("cite: [{text: a paper}]", r"card\.yaml: cite\.0: .*doi.*url"),
+        ("version: first", r"card\.yaml: version: .*'first'"),
+        ("- a list", r"card\.yaml must hold keys such as id, name, description, authors"),
+        ("name: [", r"card\.yaml is no readable YAML file"),
+    ],
+)
+def test_a_mistake_in_a_card_names_file_key_and_remedy(tmp_path: Path, text: str, complaint: str) -> None:
+    with pytest.raises(ConfigError, match=complaint) as caught:
+        card_of(tmp_path, text)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_card_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"nowhere\.yaml does not exist"):
+        load_card(tmp_path / "nowhere.yaml")
+
+
+def test_no_card_is_the_empty_card() -> None:
+    assert load_card(None) == Card()
+
+
+def test_license_is_written_as_spdx_writes_it(tmp_path: Path) -> None:
+    assert card_of(tmp_path, "license: mit").license == "MIT"
+
+
+@pytest.mark.parametrize("name", ["em2d", "em3d"])
+def test_built_in_templates_fill_from_any_checkpoint(name: str, checkpoint: Checkpoint) -> None:
+    texts = load_template(name).fill(describing_words(checkpoint))
+    assert "$" not in texts.model_dump_json()
+    assert texts.cite[0].doi == "10.48550/arXiv.2510.18637"
+
+
+def test_an_unknown_template_names_the_nearest() -> None:
+    with pytest.raises(ConfigError, match=r"there is no template em2; did you mean em2d\?"):
+        load_template("em2")
+
+
+def edited(folder: Path, old: str, new: str) -> Path:
+    template = load_template("em2d").path
+    path = folder / "mine.yaml"
+    path.write_text(template.read_text(encoding="utf-8").replace(old, new), encoding="utf-8")
+    return path
+
+
+def test_a_template_of_ones_own_is_given_by_its_path(tmp_path: Path, checkpoint: Checkpoint) -> None:
+    path = edited(tmp_path, "modality: electron microscopy", "modality: light microscopy with $channels channel")
+    assert load_template(str(path)).fill(describing_words(checkpoint)).modality == "light microscopy with 1 channel"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "complaint"),
+    [
+        ("$class_names", "$klasses", r"mine\.yaml: \$klasses is no word of a template; they are dims, "),
+        ("$class_names", "5 $", r"mine\.yaml: .*write \$\$ for a dollar sign"),
+        ("modality:", "modalty:", r"mine\.yaml: .*modalty is not a setting; did you mean modality\?"),
+    ],
+)
+def test_a_mistake_in_a_template_is_named(
+    tmp_path: Path, checkpoint: Checkpoint, old: str, new: str, complaint: str
+) -> None:
+    with pytest.raises(ConfigError, match=complaint):
+        load_template(str(edited(tmp_path, old, new))).fill(describing_words(checkpoint))
+
+
+def test_channel_names_arechannel_names_unlike_each_other() -> None:
+    names = ["cell wall", "cell-wall", "3rd", "class", "膜", "?"]
+    assert channel_names(names) == ["cell_wall", "cell_wall_", "class_3rd", "class_class", "膜", "unnamed"]
+
+
+@pytest.mark.parametrize("classes", [2, 8, 9, 20])
+def test_every_class_has_a_colour_of_its_own(classes: int) -> None:
+    assert len(set(class_colours(classes))) == classes
+
+
+@pytest.mark.parametrize(("strides", "kernels"), [((2, 2, 2), (3, 3, 3)), ((1, 1), (1, 3)), ((1, 2), (3, 5))])
+def test_halo_covers_a_cell_cut_by_a_tile_and_stays_on_the_grid(
+    strides: tuple[int, ...], kernels: tuple[int, ...]
+) -> None:
+    axis = AxisGeometry(strides=strides, kernels=kernels)
+    tile = TilingAxis.of(axis)
+    assert axis.margin + axis.stride - 1 <= tile.halo < axis.margin + 2 * axis.stride
+    assert tile.halo % tile.stride == tile.min % tile.stride == 0
+    assert tile.min > 2 * tile.halo
+
+
+def test_a_class_without_a_score_is_left_out_of_the_yaml_and_named_in_the_readme(checkpoint: Checkpoint) -> None:
+    unscored = checkpoint.training.validation | {"dice/membrane": math.nan}
+    record = replace(checkpoint, training=replace(checkpoint.training, validation=unscored))
+    assert set(origin(record, [])["validation"]) == {"mean_dice", "loss", "dice/cytoplasm", "dice/mito|chondrion"}
+    assert "| membrane | not measured | 40 |" in validation_table(record)
+
+
+def test_a_model_without_validation_says_so(checkpoint: Checkpoint) -> None:
+    record = replace(checkpoint, training=replace(checkpoint.training, validation={}))
+    assert "its quality was not measured" in validation_table(record)

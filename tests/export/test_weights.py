@@ -1,0 +1,108 @@
+"""The three weights files: equal to the checkpoint at any size, and readable by old runtimes."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from bioimageio.spec.model.v0_5 import WeightsDescr
+from eseg_export.package import write_weights
+from eseg_export.tracing import known_warnings
+from eseg_export.verify import FORMATS, TOLERANCE, load_runtime
+
+from eseg_zoo.checkpoint import Checkpoint
+from eseg_zoo.model import dense
+
+from .conftest import Exported, MakeCheckpoint
+
+SIZES = {
+    2: [(1, 161, 203), (1, 64, 64), (1, 7, 5), (1, 1, 9), (1, 9, 1), (1, 1, 1), (3, 17, 8)],
+    3: [(1, 9, 33, 41), (1, 1, 7, 5), (1, 3, 1, 9), (2, 4, 8, 8)],
+}
+
+
+@pytest.fixture(scope="module", params=[(2, 1), (2, 2), (3, 1)], ids=["2d", "2d-two-channels", "3d"])
+def written(
+    request: pytest.FixtureRequest, make_checkpoint: MakeCheckpoint, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Checkpoint, WeightsDescr]:
+    dims, channels = request.param
+    checkpoint = make_checkpoint(dims, channels=channels)
+    return checkpoint, write_weights(checkpoint, tmp_path_factory.mktemp("weights"))
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_each_format_equals_the_checkpoint_at_awkward_sizes(
+    written: tuple[Checkpoint, WeightsDescr], name: str
+) -> None:
+    checkpoint, weights = written
+    segmenter = checkpoint.segmenter()
+    generator = torch.Generator().manual_seed(3)
+    with known_warnings(), torch.inference_mode():
+        runtime = load_runtime(weights.available_formats[name])  # type: ignore[index]
+        for batch, *space in SIZES[checkpoint.dims]:
+            image = 255 * torch.rand(batch, checkpoint.sample.shape[0], *space, generator=generator)
+            expected, found = segmenter(image), runtime(image)
+            assert found.shape == expected.shape, space
+            assert (found - expected).abs().max() <= TOLERANCE, space
+
+
+def test_probabilities_of_the_fixture_are_not_trivial(checkpoint: Checkpoint) -> None:
+    with torch.inference_mode():
+        probabilities = checkpoint.segmenter()(checkpoint.sample[None].float())
+    assert probabilities.std() > 0.2
+    assert len(probabilities.argmax(1).unique()) > 1
+
+
+def test_onnx_is_readable_by_oldload_runtimes(exported: Exported) -> None:
+    model = onnx.load(exported.folder / "weights.onnx", load_external_data=False)
+    onnx.checker.check_model(model)
+    assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", 17)]
+    assert model.ir_version <= 8
+    assert all(tensor.data_location != onnx.TensorProto.EXTERNAL for tensor in model.graph.initializer)
+    assert not any(node.op_type == "BatchNormalization" for node in model.graph.node)
+
+
+def test_onnx_leaves_batch_and_space_free(exported: Exported) -> None:
+    session = onnxruntime.InferenceSession(exported.folder / "weights.onnx", providers=["CPUExecutionProvider"])
+    assert session.get_inputs()[0].shape == ["batch", 1, "y", "x"]
+
+
+def test_torchscript_is_frozen_and_folded(exported: Exported) -> None:
+    with known_warnings():
+        network = torch.jit.load(exported.folder / "weights.pt")
+    assert list(network.parameters()) == []
+    assert "batch_norm" not in str(network.inlined_graph)
+
+
+def test_state_dict_loads_without_code_and_holds_every_weight(exported: Exported, checkpoint: Checkpoint) -> None:
+    state = torch.load(exported.folder / "weights_state_dict.pt", weights_only=True)
+    assert state.keys() == checkpoint.segmenter_state.keys()
+    assert all(torch.equal(state[name], value) for name, value in checkpoint.segmenter_state.items())
+
+
+def test_architecture_is_shipped_as_it_is(exported: Exported) -> None:
+    assert (exported.folder / "dense.py").read_bytes() == Path(dense.__file__).read_bytes()
+
+
+def test_architecture_imports_torch_and_the_standard_library_alone(exported: Exported) -> None:
+    tree = ast.parse((exported.folder / "dense.py").read_text(encoding="utf-8"))
+    names = [alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]
+    origins = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    assert all(node.level == 0 for node in origins)
+    packages = {name.split(".")[0] for name in [*names, *(str(node.module) for node in origins)]}
+    assert packages - set(sys.stdlib_module_names) == {"torch"}
+
+
+def test_test_output_is_the_uncropped_output_of_the_checkpoint(exported: Exported, checkpoint: Checkpoint) -> None:
+    image = np.load(exported.folder / "test_input.npy")
+    with torch.inference_mode():
+        expected = checkpoint.segmenter()(torch.from_numpy(image)).numpy()
+    assert image.dtype == np.float32
+    assert image.shape == (1, 1, 160, 192)
+    np.testing.assert_array_equal(np.load(exported.folder / "test_output.npy"), expected)

@@ -1,0 +1,305 @@
+"""A patch and a whole image give the same logits, the margin is exact, and an image of any size keeps its size."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from eseg_zoo.data.patches import PatchGeometry
+from eseg_zoo.model.dense import (
+    BlurPool,
+    ConvNorm,
+    DenseSegmenter,
+    Geometry,
+    ResidualBlock,
+    TopLevel,
+    Upsample,
+    fold_batch_norms,
+    reflection_index,
+)
+
+PLANE: dict[str, Any] = {
+    "dims": 2,
+    "channels": 2,
+    "classes": 3,
+    "filters": [6, 8, 10],
+    "latents": 3,
+    "strides": [[2, 2]] * 3,
+    "kernels": [[3, 3]] * 3,
+}
+VOLUME = PLANE | {"dims": 3, "channels": 1, "filters": [4, 6], "strides": [[2] * 3] * 2, "kernels": [[3] * 3] * 2}
+ANISOTROPIC = VOLUME | {"strides": [[1, 2, 2], [2, 2, 2]], "kernels": [[1, 3, 3], [3, 3, 3]]}
+
+
+def random_segmenter(architecture: dict[str, Any], seed: int = 0) -> DenseSegmenter:
+    """A segmenter in eval mode in which nothing is at its initial value, so that every term of every layer counts."""
+    generator = torch.Generator().manual_seed(seed)
+    segmenter = DenseSegmenter(**architecture).eval()
+    for module in segmenter.modules():
+        if isinstance(module, nn.BatchNorm2d | nn.BatchNorm3d):
+            module.running_mean.normal_(0, 0.3, generator=generator)
+            module.running_var.uniform_(0.5, 2, generator=generator)
+            nn.init.uniform_(module.weight, 0.5, 1.5, generator=generator)
+            nn.init.normal_(module.bias, 0, 0.3, generator=generator)
+        elif isinstance(module, nn.Conv2d | nn.Conv3d):
+            inputs = module.weight[0].numel()
+            nn.init.normal_(module.weight, 0, (2 / inputs) ** 0.5, generator=generator)
+            if module.bias is not None:
+                nn.init.normal_(module.bias, 0, 0.3, generator=generator)
+    segmenter.mean.normal_(100, 10, generator=generator)
+    segmenter.std.uniform_(20, 40, generator=generator)
+    segmenter.temperature.fill_(1.6)
+    segmenter.log_prior_shift.normal_(0, 0.5, generator=generator)
+    return segmenter
+
+
+def random_image(channels: int, space: tuple[int, ...], seed: int = 0) -> NDArray[np.float32]:
+    return np.random.default_rng(seed).normal(100, 30, (channels, *space)).astype(np.float32)
+
+
+def dense_logits(segmenter: DenseSegmenter, image: NDArray[np.float32]) -> Tensor:
+    with torch.no_grad():
+        reflected = segmenter.reflect(segmenter.normalise(torch.from_numpy(image)[None]))
+        return segmenter.classifier(reflected)[0]
+
+
+def patch_logits(segmenter: DenseSegmenter, image: NDArray[np.float32], anchors: list[tuple[int, ...]]) -> Tensor:
+    """Logits (n, classes) of pixels, each from a patch of its own in which it keeps its place on the global grid."""
+    stride = segmenter.geometry.stride
+    geometry = PatchGeometry(stride, segmenter.geometry.margin)
+    phases = [tuple(a % s for a, s in zip(anchor, stride, strict=True)) for anchor in anchors]
+    padded = geometry.pad(image)
+    patches = np.stack([geometry.cut(padded, a, p) for a, p in zip(anchors, phases, strict=True)])
+    with torch.no_grad():
+        found = segmenter.classifier(segmenter.normalise(torch.from_numpy(patches)))
+    assert found.shape[2:] == stride
+    return torch.stack([found[i, :, *phase] for i, phase in enumerate(phases)])
+
+
+@pytest.mark.parametrize("cell", [(0, 0), (7, 7), (14, 15), (0, 15), (14, 0)], ids=str)
+def test_dense_equals_patchwise_at_every_phase(cell: tuple[int, int]) -> None:
+    segmenter, space = random_segmenter(PLANE), (117, 125)  # cell (7, 7) is the one that sees no reflection
+    dense = dense_logits(segmenter, random_image(2, space))
+    anchors = list(product(*(range(8 * c, min(8 * c + 8, n)) for c, n in zip(cell, space, strict=True))))
+    patchwise = patch_logits(segmenter, random_image(2, space), anchors)
+    whole = torch.stack([dense[:, y, x] for y, x in anchors])
+    assert whole.std(0).min() > 0.1  # the pixels differ, so that a misplaced one would show
+    torch.testing.assert_close(patchwise, whole, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("architecture", [VOLUME, ANISOTROPIC], ids=["isotropic", "anisotropic"])
+def test_dense_equals_patchwise_in_volumes(architecture: dict[str, Any]) -> None:
+    segmenter, space = random_segmenter(architecture), (9, 53, 55)
+    dense = dense_logits(segmenter, random_image(1, space))
+    corners = list(product(*((0, n - 1) for n in space)))
+    middle = list(product((4, 5, 7), (24, 26, 27), (24, 25, 27)))
+    patchwise = patch_logits(segmenter, random_image(1, space), corners + middle)
+    whole = torch.stack([dense[:, z, y, x] for z, y, x in corners + middle])
+    assert whole.std(0).min() > 0.1
+    torch.testing.assert_close(patchwise, whole, rtol=0, atol=1e-5)
+
+
+MARGIN_CASES = {
+    "three levels": ([[2, 2]] * 3, [[3, 3]] * 3),
+    "one level": ([[2, 2]], [[3, 3]]),
+    "wide first kernel": ([[2, 2]] * 2, [[5, 5], [3, 3]]),
+    "full-resolution level": ([[1, 1], [2, 2]], [[3, 3]] * 2),
+    "axes that differ": ([[2, 1], [1, 2], [2, 2]], [[3, 1], [1, 3], [3, 3]]),
+    "pointwise": ([[2, 2], [1, 1]], [[1, 1], [1, 1]]),
+}
+
+
+@pytest.mark.parametrize("case", MARGIN_CASES)
+def test_margin_is_exactly_what_a_cell_depends_on(case: str) -> None:
+    strides, kernels = MARGIN_CASES[case]
+    levels = len(strides)
+    architecture = PLANE | {"channels": 1, "filters": [16] * levels, "strides": strides, "kernels": kernels}
+    segmenter = random_segmenter(architecture).double()
+    stride, margin = segmenter.geometry.stride, segmenter.geometry.margin
+    size = [3 * s + 2 * m for s, m in zip(stride, margin, strict=True)]
+    image = torch.from_numpy(random_image(1, tuple(size))[None]).double()
+    # What the middle one of 3 x 3 cells may see of the padded image: itself and the margin on either side.
+    sees = [slice(s, 2 * s + 2 * m) for s, m in zip(stride, margin, strict=True)]
+    cell = (..., *(slice(s, 2 * s) for s in stride))
+    noise = torch.from_numpy(random_image(1, tuple(size), seed=1)[None]).double()
+
+    def change(changed: Tensor) -> float:
+        with torch.no_grad():
+            before = segmenter.classifier(segmenter.normalise(image))
+            after = segmenter.classifier(segmenter.normalise(torch.where(changed, noise, image)))
+        assert not torch.equal(before, after), "the cells around see it"
+        return float((after - before)[cell].abs().max())
+
+    outside = torch.ones_like(image, dtype=torch.bool)
+    outside[(..., *sees)] = False
+    assert change(outside) < 1e-9
+    for axis, seen in enumerate(sees):
+        for edge in (seen.start, seen.stop - 1):
+            line = torch.zeros_like(image, dtype=torch.bool)
+            line[(..., *(slice(edge, edge + 1) if other == axis else s for other, s in enumerate(sees)))] = True
+            assert change(line) > 1e-9, f"axis {axis}: the margin is wider than needed at {edge}"
+
+
+def test_margin_of_three_levels_is_the_sum_worked_by_hand() -> None:
+    # Coarsest to finest: latents 2; block of level 3: 2 + 2, pooled 2 * 4 + 1 = 9; level 2: 2 * 11 + 1 = 23;
+    # level 1: 2 * 25 + 1 = 51; stem: 51 + 1.
+    geometry = Geometry.of([[2, 2]] * 3, [[3, 3]] * 3)
+    assert geometry.margin == (52, 52)
+    assert geometry.stride == (8, 8)
+
+
+def test_geometry_of_anisotropic_levels_differs_by_axis() -> None:
+    geometry = Geometry.of([[1, 2, 2], [2, 2, 2]], [[1, 3, 3], [3, 3, 3]])
+    assert geometry.stride == (2, 4, 4)
+    # z: latents 1, block 1 + 2, pooled 2 * 3 + 1; no pooling and no kernel at full depth.
+    assert geometry.margin == (7, 24, 24)
+
+
+def test_a_shift_by_whole_cells_shifts_the_result() -> None:
+    segmenter = random_segmenter(PLANE)
+    (margin, _), (stride, _) = segmenter.geometry.margin, segmenter.geometry.stride
+    image = random_image(2, (2 * margin + 5 * stride, 2 * margin + 5 * stride))
+    with torch.no_grad():
+        logits, shifted = (
+            segmenter.classifier(segmenter.normalise(torch.from_numpy(moved.copy())[None]))
+            for moved in (image, np.roll(image, (-2 * stride, -stride), axis=(1, 2)))
+        )
+    torch.testing.assert_close(shifted[..., : 3 * stride, : 4 * stride], logits[..., 2 * stride :, stride:])
+    assert not torch.allclose(shifted[..., : 3 * stride, : 4 * stride], logits[..., : 3 * stride, : 4 * stride])
+
+
+@given(st.integers(1, 9), st.integers(0, 60), st.integers(0, 60))
+def test_reflection_index_equals_numpy_symmetric_padding(length: int, before: int, after: int) -> None:
+    index = reflection_index(length, before, after, torch.device("cpu")).numpy()
+    np.testing.assert_array_equal(index, np.pad(np.arange(length), (before, after), "symmetric"))
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 5), (7, 2), (40, 40)], ids=str)
+def test_probabilities_have_the_size_of_any_image_and_sum_to_one(size: tuple[int, int]) -> None:
+    segmenter = random_segmenter(PLANE)
+    with torch.no_grad():
+        probabilities = segmenter(torch.from_numpy(random_image(2, size))[None])
+    assert probabilities.shape == (1, 3, *size)
+    assert probabilities.min() > 0
+    torch.testing.assert_close(probabilities.sum(1), torch.ones(1, *size))
+
+
+def test_probabilities_of_a_volume_have_its_size() -> None:
+    segmenter = random_segmenter(ANISOTROPIC)
+    with torch.no_grad():
+        probabilities = segmenter(torch.from_numpy(random_image(1, (1, 6, 3)))[None])
+    assert probabilities.shape == (1, 3, 1, 6, 3)
+
+
+def test_images_of_a_batch_do_not_influence_each_other() -> None:
+    segmenter = random_segmenter(PLANE)
+    images = torch.from_numpy(np.stack([random_image(2, (9, 11), seed) for seed in range(3)]))
+    with torch.no_grad():
+        together, alone = segmenter(images), torch.cat([segmenter(image[None]) for image in images])
+    torch.testing.assert_close(together, alone, rtol=0, atol=1e-6)
+
+
+def test_normalisation_temperature_and_prior_shift_are_inside_the_segmenter() -> None:
+    segmenter, image = random_segmenter(PLANE), random_image(2, (16, 24))
+    mean, std = segmenter.mean.numpy()[0], segmenter.std.numpy()[0]
+    reflected = np.pad((image - mean) / std, [(0, 0), (52, 52), (52, 52)], "symmetric")
+    with torch.no_grad():
+        logits = segmenter.classifier(torch.from_numpy(reflected)[None])[0].numpy()
+        found = segmenter(torch.from_numpy(image)[None])[0].numpy()
+    shifted = np.exp(logits / 1.6 + segmenter.log_prior_shift.numpy()[0])
+    np.testing.assert_allclose(found, shifted / shifted.sum(0), atol=1e-5)
+
+
+def test_log_prior_shift_multiplies_the_odds() -> None:
+    segmenter, image = random_segmenter(PLANE), torch.from_numpy(random_image(2, (8, 8)))[None]
+    with torch.no_grad():
+        before = segmenter(image)
+        segmenter.log_prior_shift[:, 1] += np.log(4.0)
+        after = segmenter(image)
+    torch.testing.assert_close(after[:, 1] / after[:, 0], 4 * before[:, 1] / before[:, 0])
+    torch.testing.assert_close(after[:, 2] / after[:, 0], before[:, 2] / before[:, 0])
+
+
+def test_twice_the_temperature_takes_the_root_of_the_odds() -> None:
+    segmenter, image = random_segmenter(PLANE), torch.from_numpy(random_image(2, (8, 8)))[None]
+    segmenter.log_prior_shift.zero_()
+    with torch.no_grad():
+        before = segmenter(image)
+        segmenter.temperature.mul_(2)
+        after = segmenter(image)
+    torch.testing.assert_close(after[:, 1] / after[:, 0], (before[:, 1] / before[:, 0]).sqrt())
+
+
+@pytest.mark.parametrize("architecture", [PLANE, ANISOTROPIC], ids=["2D", "3D"])
+def test_folding_batch_norms_changes_nothing(architecture: dict[str, Any]) -> None:
+    segmenter = random_segmenter(architecture).double()
+    image = torch.from_numpy(random_image(architecture["channels"], (20, 12, 9)[-architecture["dims"] :]))[None]
+    with torch.no_grad():
+        before = segmenter(image)
+        fold_batch_norms(segmenter)
+        after = segmenter(image)
+    assert not any(isinstance(module, ConvNorm | nn.BatchNorm2d | nn.BatchNorm3d) for module in segmenter.modules())
+    torch.testing.assert_close(after, before, rtol=0, atol=1e-12)
+
+
+def test_blur_pool_is_the_binomial_average_of_four_pixels() -> None:
+    x = torch.tensor([[[[8.0, 16.0, 24.0, 64.0, 0.0, 80.0]]]])
+    pooled = BlurPool(2, 1, (1, 2))(x)
+    torch.testing.assert_close(pooled, torch.tensor([[[[24.0, 37.0]]]]))  # (8 + 3*16 + 3*24 + 64) / 8, ...
+
+
+def test_upsampling_is_linear_and_aligned_with_the_cells() -> None:
+    ramp = torch.arange(6.0)[None, None, None].expand(1, 1, 3, 6).contiguous()
+    fine = Upsample(2, (1, 2), (0, 2), (0, 1))(ramp)
+    # Pixel centres of the two middle cells and one pixel beside them, in units of coarse pixels.
+    torch.testing.assert_close(fine[0, 0, 0], torch.tensor([1.25, 1.75, 2.25, 2.75, 3.25, 3.75]))
+
+
+def test_a_residual_block_with_dead_convolutions_is_its_cropped_input() -> None:
+    block = ResidualBlock(2, 1, 1, (3, 1)).eval()
+    nn.init.zeros_(block.second[0].weight)
+    x = torch.arange(30.0).reshape(1, 1, 6, 5)
+    with torch.no_grad():
+        torch.testing.assert_close(block(x), x[:, :, 2:-2], rtol=0, atol=0)
+
+
+def test_the_class_posterior_scales_and_shifts_the_features() -> None:
+    torch.manual_seed(0)
+    top = TopLevel(2, 4, 3, 2)
+    features = torch.randn(1, 4, 1, 1, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        class_logits, evidence, mean = top(features)
+    (w_film, b_film), (w_hidden, b_hidden), (w_mean, b_mean) = (
+        (layer.weight.detach().numpy()[:, :, 0, 0], layer.bias.detach().numpy())
+        for layer in (top.film, top.hidden, top.mean)
+    )
+    x, q = features.numpy().ravel(), np.exp(class_logits.numpy().ravel())
+    scale, shift = np.split(w_film @ (q / q.sum()) + b_film, 2)
+    expected = np.maximum(w_hidden @ (x * (1 + scale) + shift) + b_hidden, 0)
+    np.testing.assert_allclose(evidence.numpy().ravel(), expected, atol=1e-6)
+    np.testing.assert_allclose(mean.numpy().ravel(), w_mean @ expected + b_mean, atol=1e-6)
+
+
+@settings(deadline=None, max_examples=25)
+@given(
+    st.lists(st.tuples(st.sampled_from([1, 2]), st.sampled_from([1, 3, 5])), min_size=1, max_size=4),
+    st.integers(1, 3),
+)
+def test_every_geometry_gives_whole_cells(levels: list[tuple[int, int]], cells: int) -> None:
+    architecture = PLANE | {
+        "filters": [4] * len(levels),
+        "strides": [[stride, 1] for stride, _ in levels],
+        "kernels": [[kernel, 1] for _, kernel in levels],
+    }
+    segmenter = DenseSegmenter(**architecture)
+    (stride, _), (margin, _) = segmenter.geometry.stride, segmenter.geometry.margin
+    logits = segmenter.classifier(torch.zeros(1, 2, cells * stride + 2 * margin, 2))
+    assert logits.shape == (1, 3, cells * stride, 2)

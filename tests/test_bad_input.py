@@ -1,0 +1,359 @@
+"""What bad input gets: one clear line on stderr, exit 1, no traceback, nothing overwritten or half-written."""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+import torch
+import yaml
+
+from eseg_zoo import cli
+
+
+@dataclass(frozen=True)
+class Outcome:
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def eseg(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Outcome]:
+    """Run `eseg ARGUMENTS` in this process, as its entry point does."""
+
+    def call(*arguments: object) -> Outcome:
+        capsys.readouterr()
+        monkeypatch.setattr(sys, "argv", ["eseg", *map(str, arguments)])
+        try:
+            cli.main()
+            code: object = 0
+        except SystemExit as stop:
+            code = stop.code or 0
+        shown = capsys.readouterr()
+        assert isinstance(code, int)
+        return Outcome(code, shown.out, shown.err)
+
+    return call
+
+
+def stack(shape: tuple[int, ...] = (2, 64, 64)) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 255, shape).astype(np.uint8)
+
+
+def strokes(shape: tuple[int, ...] = (2, 64, 64)) -> np.ndarray:
+    labels = np.zeros(shape, np.uint8)
+    labels[..., 10:14, 10], labels[..., 30:34, 40] = 1, 2
+    return labels
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    tifffile.imwrite(tmp_path / "image.tif", stack())
+    tifffile.imwrite(tmp_path / "labels.tif", strokes())
+    return tmp_path
+
+
+def run_file(folder: Path, **changes: Any) -> Path:
+    settings = {
+        "images": "image.tif",
+        "labels": "labels.tif",
+        "axes": "zyx",
+        "classes": {1: "membrane", 2: "cytoplasm"},
+        "preset": "small",
+        "out": "out",
+        "network": {"filters": [4, 4, 4], "latents": 2},
+        "training": {"steps": 2, "epoch_steps": 2, "batch_size": 4, "accelerator": "cpu"},
+    } | changes
+    path = folder / "run.yaml"
+    path.write_text(yaml.safe_dump(settings), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("trained")
+    tifffile.imwrite(folder / "image.tif", stack())
+    tifffile.imwrite(folder / "labels.tif", strokes())
+    from eseg_zoo.config import load_run
+    from eseg_zoo.training.run import train
+
+    return train(load_run(run_file(folder)))
+
+
+def assert_one_line(outcome: Outcome, *words: str) -> None:
+    assert outcome.code == 1
+    assert outcome.err.startswith("error: ")
+    assert outcome.err.count("\n") == 1, outcome.err
+    assert "Traceback" not in outcome.err
+    for word in words:
+        assert word in outcome.err, outcome.err
+
+
+def constant(folder: Path) -> None:
+    tifffile.imwrite(folder / "image.tif", np.full((2, 64, 64), 7, np.uint8))
+
+
+def not_finite(folder: Path) -> None:
+    image = stack().astype(np.float32)
+    image[1, 5, 9], image[1, 6, 9] = np.nan, np.inf
+    tifffile.imwrite(folder / "image.tif", image)
+
+
+def other_shape(folder: Path) -> None:
+    tifffile.imwrite(folder / "labels.tif", strokes((2, 64, 60)))
+
+
+def unknown_value(folder: Path) -> None:
+    labels = strokes()
+    labels[0, 0, :3] = 9
+    tifffile.imwrite(folder / "labels.tif", labels)
+
+
+def class_without_label(folder: Path) -> None:
+    tifffile.imwrite(folder / "labels.tif", np.where(strokes() == 2, 0, strokes()))
+
+
+def no_label(folder: Path) -> None:
+    tifffile.imwrite(folder / "labels.tif", np.zeros_like(strokes()))
+
+
+def missing_image(folder: Path) -> None:
+    (folder / "image.tif").unlink()
+
+
+def missing_labels(folder: Path) -> None:
+    (folder / "labels.tif").unlink()
+
+
+def truncated_image(folder: Path) -> None:
+    path = folder / "image.tif"
+    path.write_bytes(path.read_bytes()[:3000])
+
+
+def text_for_image(folder: Path) -> None:
+    (folder / "image.tif").write_text("not a TIFF")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (missing_image, ("image.tif", "does not exist")),
+        (missing_labels, ("labels.tif", "does not exist")),
+        (truncated_image, ("image.tif", "damaged")),
+        (text_for_image, ("image.tif", "no readable TIFF")),
+        (other_shape, ("labels.tif", "x=60", "x=64")),
+        (unknown_value, ("labels.tif", "value 9", "3 pixels", "no class name")),
+        (class_without_label, ("labels.tif", "class 2 (cytoplasm)", "no labelled pixel")),
+        (no_label, ("labels.tif", "no pixel is labelled")),
+        (not_finite, ("image.tif", "2 NaN or infinite pixels", "plane 1", "y=5, x=9")),
+        (constant, ("constant (7)",)),
+    ],
+)
+def test_unusable_data_ends_training_with_one_line(
+    eseg: Callable[..., Outcome], folder: Path, spoil: Callable[[Path], None], words: tuple[str, ...]
+) -> None:
+    spoil(folder)
+    assert_one_line(eseg("train", run_file(folder)), *words)
+    assert not (folder / "out").exists()
+
+
+def test_a_mistyped_key_names_the_nearest_right_one(eseg: Callable[..., Outcome], folder: Path) -> None:
+    assert_one_line(eseg("train", run_file(folder, lables="x.tif")), "run.yaml", "lables", "did you mean labels?")
+    assert_one_line(
+        eseg("train", run_file(folder, training={"batchsize": 2})), "training.batchsize", "did you mean batch_size?"
+    )
+
+
+def test_axes_that_do_not_fit_are_shown_with_the_shape(eseg: Callable[..., Outcome], folder: Path) -> None:
+    assert_one_line(eseg("train", run_file(folder, axes="yx")), "(2, 64, 64)", "'yx'")
+
+
+def test_an_image_smaller_than_a_patch_trains_and_predicts_by_reflection(
+    eseg: Callable[..., Outcome], folder: Path
+) -> None:
+    tifffile.imwrite(folder / "image.tif", stack((2, 15, 9)))
+    labels = np.zeros((2, 15, 9), np.uint8)
+    labels[:, 3, 2:6], labels[:, 11, 2:6] = 1, 2
+    tifffile.imwrite(folder / "labels.tif", labels)
+    assert eseg("train", run_file(folder)).code == 0
+    outcome = eseg("predict", folder / "out" / "model.pt", folder / "image.tif", "--out", folder / "maps")
+    assert outcome.code == 0
+    assert tifffile.imread(folder / "maps" / "image_classes.ome.tif").shape == (2, 15, 9)
+
+
+def test_an_existing_model_is_kept_without_force(eseg: Callable[..., Outcome], folder: Path) -> None:
+    target = folder / "out" / "model.pt"
+    target.parent.mkdir()
+    target.write_bytes(b"precious")
+    assert_one_line(eseg("train", run_file(folder)), "model.pt exists already", "--force")
+    assert target.read_bytes() == b"precious"
+    assert eseg("train", run_file(folder), "--force").code == 0
+    assert target.read_bytes() != b"precious"
+
+
+def test_an_unwritable_folder_is_named(eseg: Callable[..., Outcome], folder: Path) -> None:
+    (folder / "file").write_text("a file where a folder should be")
+    assert_one_line(eseg("train", run_file(folder, out="file/out")), "cannot be made")
+
+
+@pytest.fixture
+def full_disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Every rename reports a full disk, as a file system does that allocates late."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(28, os.strerror(28))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("eseg_zoo.output.os.replace", fail)
+        yield
+
+
+@pytest.mark.usefixtures("full_disk")
+def test_a_full_disk_is_one_line_and_leaves_no_half_file(
+    eseg: Callable[..., Outcome], folder: Path, trained: Path
+) -> None:
+    outcome = eseg("train", run_file(folder))
+    assert outcome.code == 1
+    assert outcome.err.splitlines()[-1].endswith("model.pt cannot be written: No space left on device")
+    maps = folder / "maps"
+    assert_one_line(eseg("predict", trained, folder / "image.tif", "--out", maps), "No space left on device")
+    assert list(maps.iterdir()) == []
+    assert not [path for path in (folder / "out").iterdir() if "model.pt" in path.name]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, which only Linux has")
+def test_a_disk_that_fills_while_writing_is_one_line(
+    eseg: Callable[..., Outcome], folder: Path, trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from contextlib import contextmanager
+
+    @contextmanager
+    def to_full_device(path: Path, *, force: bool) -> Iterator[Path]:
+        link = path.with_name(f".link.{path.name}")
+        link.symlink_to("/dev/full")
+        with real_replacing(path, force=force) as temporary:
+            temporary.symlink_to("/dev/full")
+            link.unlink()
+            yield temporary
+
+    from eseg_zoo.output import replacing as real_replacing
+
+    monkeypatch.setattr("eseg_zoo.inference.maps.replacing", to_full_device)
+    maps = folder / "maps"
+    assert_one_line(eseg("predict", trained, folder / "image.tif", "--out", maps), "cannot be written")
+    assert list(maps.iterdir()) == []
+
+
+class RunsCode:
+    """Unpickling it creates the file `proof`."""
+
+    def __init__(self, proof: Path):
+        self.proof = proof
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (open, (str(self.proof), "w"))
+
+
+def a_text(path: Path) -> None:
+    path.write_text("no checkpoint at all")
+
+
+def a_pickle_with_code(path: Path) -> None:
+    path.write_bytes(pickle.dumps(RunsCode(path.with_name("proof"))))
+
+
+def a_torch_file_with_code(path: Path) -> None:
+    torch.save(RunsCode(path.with_name("proof")), path)
+
+
+def another_torch_file(path: Path) -> None:
+    torch.save({"weight": torch.zeros(3)}, path)
+
+
+def nothing(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+@pytest.mark.parametrize("make", [a_text, a_pickle_with_code, a_torch_file_with_code, another_torch_file, nothing])
+def test_what_is_no_checkpoint_is_refused_and_never_executed(
+    eseg: Callable[..., Outcome], folder: Path, make: Callable[[Path], None]
+) -> None:
+    model = folder / "model.pt"
+    make(model)
+    assert_one_line(eseg("predict", model, folder / "image.tif", "--out", folder / "maps"), "model.pt", "checkpoint")
+    assert not (folder / "proof").exists()
+    assert not (folder / "maps").exists()
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.99])
+def test_a_truncated_checkpoint_is_refused(
+    eseg: Callable[..., Outcome], folder: Path, trained: Path, share: float
+) -> None:
+    content = trained.read_bytes()
+    model = folder / "model.pt"
+    model.write_bytes(content[: int(share * len(content))])
+    assert_one_line(eseg("predict", model, folder / "image.tif", "--out", folder / "maps"), "truncated")
+
+
+def test_a_truncated_stack_never_passes_for_its_first_plane(
+    eseg: Callable[..., Outcome], folder: Path, trained: Path
+) -> None:
+    path = folder / "stack.tif"
+    tifffile.imwrite(path, stack((5, 64, 64)), imagej=True)
+    path.write_bytes(path.read_bytes()[:9000])
+    assert_one_line(eseg("predict", trained, path, "--out", folder / "maps"), "stack.tif", "damaged")
+    assert not (folder / "maps").exists()
+
+
+def test_predicting_another_number_of_channels_is_refused(
+    eseg: Callable[..., Outcome], folder: Path, trained: Path
+) -> None:
+    tifffile.imwrite(folder / "two.tif", stack((2, 2, 64, 64)), photometric="minisblack")
+    outcome = eseg("predict", trained, folder / "two.tif", "--axes", "zcyx", "--out", folder / "maps")
+    assert_one_line(outcome, "2 channels", "trained with 1")
+
+
+def test_an_existing_map_is_kept_without_force(eseg: Callable[..., Outcome], folder: Path, trained: Path) -> None:
+    maps = folder / "maps"
+    assert eseg("predict", trained, folder / "image.tif", "--out", maps).code == 0
+    before = (maps / "image_classes.ome.tif").read_bytes()
+    assert_one_line(eseg("predict", trained, folder / "image.tif", "--out", maps), "exists already")
+    assert (maps / "image_classes.ome.tif").read_bytes() == before
+
+
+def test_evaluating_unlabelled_images_is_refused(eseg: Callable[..., Outcome], folder: Path, trained: Path) -> None:
+    no_label(folder)
+    outcome = eseg("evaluate", trained, "--images", folder / "image.tif", "--labels", folder / "labels.tif")
+    assert_one_line(outcome, "labels.tif", "no pixel is labelled")
+
+
+def test_wrong_usage_exits_with_2_and_debug_shows_the_traceback(
+    eseg: Callable[..., Outcome], folder: Path, trained: Path
+) -> None:
+    assert eseg("predict").code == 2
+    shutil.rmtree(folder)
+    with pytest.raises(Exception, match="does not exist"):
+        eseg("--debug", "train", folder / "run.yaml")
+
+
+def test_evaluation_counts_labelled_pixels_only(eseg: Callable[..., Outcome], folder: Path, trained: Path) -> None:
+    figures = folder / "figures.json"
+    outcome = eseg(
+        "evaluate", trained, "--images", folder / "image.tif", "--labels", folder / "labels.tif", "--json", figures
+    )
+    assert outcome.code == 0, outcome.err
+    content = yaml.safe_load(io.StringIO(figures.read_text()))
+    assert content["pixels"] == {"membrane": 8, "cytoplasm": 8}
+    assert np.sum(content["confusion"]) == 16
+    assert set(content["dice"]) == {"membrane", "cytoplasm"}

@@ -1,0 +1,262 @@
+"""One YAML becomes one checked tree; every mistake is one line that says what, its value and the limit."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pydantic import BaseModel, ValidationError
+
+import eseg_zoo
+from eseg_zoo.config import PRESETS, SMALLEST_RUN, NetworkSettings, Run, TrainingSettings, load_run
+from eseg_zoo.errors import ConfigError
+from eseg_zoo.model.dense import DenseSegmenter
+
+
+@pytest.fixture
+def mistakes(tmp_path: Path) -> Any:
+    """A function of changes to the smallest run that returns the lines of the error."""
+
+    def find(**changes: Any) -> list[str]:
+        path = tmp_path / "run.yaml"
+        path.write_text(yaml.safe_dump(yaml.safe_load(SMALLEST_RUN) | changes))
+        with pytest.raises(ConfigError) as caught:
+            load_run(path)
+        lines = str(caught.value).splitlines()
+        assert all(line.startswith(f"{path}: ") for line in lines)
+        return [line.removeprefix(f"{path}: ") for line in lines]
+
+    return find
+
+
+def write_run(folder: Path, **changes: Any) -> Path:
+    path = folder / "run.yaml"
+    path.write_text(yaml.safe_dump(yaml.safe_load(SMALLEST_RUN) | changes))
+    return path
+
+
+def test_the_smallest_run_is_complete(tmp_path: Path) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text(SMALLEST_RUN)
+    run = load_run(path)
+    assert run.axes == "zyx"
+    assert run.classes == {1: "membrane", 2: "cytoplasm", 3: "mitochondrion"}
+    assert run.images == [tmp_path / "raw.tif"]
+
+
+def test_the_keys_of_the_smallest_run_are_all_needed_but_the_preset(tmp_path: Path) -> None:
+    path, values = tmp_path / "run.yaml", yaml.safe_load(SMALLEST_RUN)
+    for key in values.keys() - {"preset"}:
+        path.write_text(yaml.safe_dump({k: v for k, v in values.items() if k != key}))
+        with pytest.raises(ConfigError) as caught:
+            load_run(path)
+        assert str(caught.value) == f"{path}: {key} is missing"
+
+
+def test_relative_paths_start_from_the_folder_of_the_yaml(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "project"
+    folder.mkdir()
+    monkeypatch.chdir(tmp_path)
+    write_run(folder, images=["a.tif", "/data/b.tif"], labels=["../a.tif", "l.tif"], out="runs/first")
+    run = load_run(Path("project/run.yaml"))
+    assert run.images == [Path("project/a.tif"), Path("/data/b.tif")]
+    assert run.labels == [Path("project/../a.tif"), Path("project/l.tif")]
+    assert run.out == Path("project/runs/first")
+
+
+def test_the_default_preset_is_the_defaults_of_the_fields(tmp_path: Path) -> None:
+    run = load_run(write_run(tmp_path, preset="default"))
+    assert run.network == NetworkSettings()
+    assert run.training == TrainingSettings()
+    assert run.preset == "default"
+
+
+def test_the_small_preset_replaces_defaults_and_a_given_value_replaces_the_preset(tmp_path: Path) -> None:
+    preset = PRESETS["small"]
+    run = load_run(write_run(tmp_path, training={"steps": 7}))
+    assert run.network.filters == preset["network"]["filters"] != NetworkSettings().filters
+    assert run.training.steps == 7 != preset["training"]["steps"]
+    assert run.training.batch_size == preset["training"]["batch_size"] != TrainingSettings().batch_size
+    assert run.training.learning_rate == TrainingSettings().learning_rate  # in neither
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_preset_names_known_sections_and_makes_a_network(preset: str) -> None:
+    run = Run.model_validate(yaml.safe_load(SMALLEST_RUN) | {"preset": preset})
+    for section, values in PRESETS[preset].items():
+        assert getattr(run, section).model_fields_set == set(values)
+    architecture = run.network.architecture(channels=1, classes=3)
+    assert len(architecture["strides"]) == len(architecture["kernels"]) == len(run.network.filters)
+    DenseSegmenter(**architecture)
+
+
+def test_the_architecture_follows_the_network_settings() -> None:
+    network = NetworkSettings(dims=3, filters=[4, 6], latents=5)
+    assert network.architecture(channels=2, classes=7) == {
+        "dims": 3,
+        "channels": 2,
+        "classes": 7,
+        "filters": [4, 6],
+        "latents": 5,
+        "strides": [[2, 2, 2], [2, 2, 2]],
+        "kernels": [[3, 3, 3], [3, 3, 3]],
+    }
+
+
+def test_settings_are_frozen(tmp_path: Path) -> None:
+    run = load_run(write_run(tmp_path))
+    with pytest.raises(ValidationError, match="frozen"):
+        run.loss.beta = 2  # type: ignore[misc]
+
+
+# ------------------------------------------------------------------------------------------------------ mistakes
+
+
+def test_a_mistyped_key_names_the_nearest(mistakes: Any) -> None:
+    assert mistakes(imags="x.tif") == ["imags is not a setting; did you mean images?"]
+
+
+def test_a_mistyped_nested_key_names_the_nearest(mistakes: Any) -> None:
+    assert mistakes(network={"fliters": [8]}) == ["network.fliters is not a setting; did you mean filters?"]
+    assert mistakes(training={"lerning_rate": 1}) == [
+        "training.lerning_rate is not a setting; did you mean learning_rate?"
+    ]
+
+
+def test_a_key_like_no_other_lists_the_keys(mistakes: Any) -> None:
+    assert mistakes(loss={"qqq": 1}) == ["loss.qqq is not a setting; the keys here are alpha, beta, gamma"]
+
+
+def test_every_mistake_has_its_line(mistakes: Any) -> None:
+    assert len(mistakes(imags="x", loss={"beta": -1, "gama": 2})) == 3
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value", "says"),
+    [
+        ("loss", "beta", -1, "greater than or equal to 0"),
+        ("loss", "beta", float("nan"), "finite number"),
+        ("training", "learning_rate", float("inf"), "finite number"),
+        ("training", "learning_rate", 0, "greater than 0"),
+        ("training", "validation_fraction", 1, "less than 1"),
+        ("training", "steps", 1.5, "valid integer"),
+        ("mask", "probability", 1.5, "less than or equal to 1"),
+        ("network", "dims", 4, "2 or 3"),
+        ("network", "filters", [], "at least 1 item"),
+        ("slices", "training", "3", "match pattern"),
+    ],
+)
+def test_a_value_out_of_range_is_named_with_its_limit(
+    mistakes: Any, section: str, key: str, value: object, says: str
+) -> None:
+    (line,) = mistakes(**{section: {key: value}})
+    assert line.startswith(f"{section}.{key} is {value!r}; ")
+    assert says in line
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({"mask": {"size": 4}}, "mask: size is 4; it must be odd, so that the anchor is its centre"),
+        ({"classes": {1: "a", 2: "a"}}, "classes has one name twice: a, a"),
+        ({"classes": {0: "a", 1: "b"}}, "classes names the value 0, which means 'not labelled'"),
+        ({"unlabelled": 2}, "classes names the value 2, which means 'not labelled'"),
+        ({"axes": "zzyx"}, "axes is 'zzyx'; it must have y and x, and each letter once"),
+        ({"axes": "zy"}, "axes is 'zy'; it must have y and x, and each letter once"),
+        ({"images": ["a.tif", "b.tif"]}, "there are 2 images but 1 label images"),
+        ({"network": {"latents": 1}}, "3 classes need network.latents of at least 2"),
+        (
+            {"frequencies": {"membrane": 1.0}},
+            "frequencies must name each class once: membrane, cytoplasm, mitochondrion",
+        ),
+    ],
+    ids=lambda value: "" if isinstance(value, str) else next(iter(value)),
+)
+def test_settings_that_contradict_each_other_are_one_line(mistakes: Any, changes: dict[str, Any], line: str) -> None:
+    assert mistakes(**changes) == [line]
+
+
+def test_fewer_than_two_classes_are_refused(mistakes: Any) -> None:
+    (line,) = mistakes(classes={1: "all"})
+    assert line.startswith("classes is {1: 'all'}; ")
+    assert "at least 2" in line
+
+
+def test_class_values_that_no_class_map_can_hold_are_refused(mistakes: Any) -> None:
+    (line,) = mistakes(classes={1: "a", 65_536: "b"})
+    assert "is 65536; " in line
+    assert "less than or equal to 65535" in line
+
+
+def test_zero_may_be_a_class_when_another_value_means_not_labelled(tmp_path: Path) -> None:
+    run = load_run(write_run(tmp_path, classes={0: "a", 1: "b"}, unlabelled=255))
+    assert run.classes == {0: "a", 1: "b"}
+
+
+def test_a_missing_file_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_run(tmp_path / "absent.yaml")
+    assert str(caught.value) == f"{tmp_path / 'absent.yaml'} does not exist"
+
+
+@pytest.mark.parametrize("content", [b"images: [raw.tif", b"\x89PNG\r\n\x1a\n\x00", b"a: b: c"], ids=repr)
+def test_a_file_that_is_no_yaml_is_one_line(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError) as caught:
+        load_run(path)
+    assert str(caught.value).startswith(f"{path} is no readable YAML file: ")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("content", ["", "raw.tif", "- images: raw.tif", "3"], ids=repr)
+def test_yaml_that_is_no_mapping_is_one_line(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text(content)
+    with pytest.raises(ConfigError) as caught:
+        load_run(path)
+    assert str(caught.value) == f"{path} must hold settings such as 'images: raw.tif'; see eseg train --help"
+
+
+def test_a_folder_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="is no readable YAML file"):
+        load_run(tmp_path)
+
+
+# -------------------------------------------------------------------------------------- every field is used and told
+
+
+def all_fields(model: type[BaseModel] = Run, prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Yield the key and the documentation of each field, nested ones too."""
+    for name, field in model.model_fields.items():
+        nested = field.annotation
+        if isinstance(nested, type) and issubclass(nested, BaseModel):
+            yield prefix + name, field.description or nested.__doc__ or ""
+            yield from all_fields(nested, f"{prefix}{name}.")
+        else:
+            yield prefix + name, field.description or ""
+
+
+def attributes_read() -> set[str]:
+    """Names that the package reads as `something.name`, outside of config.py."""
+    root = Path(eseg_zoo.__file__).parent
+    trees = [ast.parse(path.read_text()) for path in root.rglob("*.py") if path.name != "config.py"]
+    nodes = [node for tree in trees for node in ast.walk(tree)]
+    return {node.attr for node in nodes if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load)}
+
+
+def test_no_setting_is_without_a_reader() -> None:
+    keys = [key for key, _ in all_fields()]
+    assert len(keys) > 25
+    read = attributes_read() | {"preset"}  # which config.py itself applies: the tests of the presets see to it
+    assert [key for key in keys if key.rpartition(".")[2] not in read] == []
+
+
+def test_every_setting_is_documented_in_a_sentence() -> None:
+    for key, text in all_fields():
+        assert len(text.split()) >= 2, key
+        assert text.endswith("."), key

@@ -1,0 +1,180 @@
+from __future__ import annotations
+
+import csv
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+import torch
+import yaml
+
+from eseg_zoo.checkpoint import Checkpoint
+from eseg_zoo.config import load_run
+from eseg_zoo.training.data import TrainingBatches, read_training_data, validation_batches
+from eseg_zoo.training.run import train
+
+CLASSES = {1: "dark", 4: "bright"}
+
+
+@pytest.fixture
+def inputs(tmp_path: Path) -> Path:
+    """A stack whose left half is dark and right half bright, with strokes of 4 pixels; and its run file."""
+    rng = np.random.default_rng(0)
+    image = rng.normal(90, 10, (3, 64, 64))
+    image[:, :, 32:] += 60
+    labels = np.zeros(image.shape, np.uint8)
+    for row in range(6, 60, 8):
+        labels[:, row, 8:12], labels[:, row, 50:54] = 1, 4
+    tifffile.imwrite(tmp_path / "image.tif", image.astype(np.uint8), photometric="minisblack")
+    tifffile.imwrite(tmp_path / "labels.tif", labels, photometric="minisblack")
+    write_run(tmp_path)
+    return tmp_path
+
+
+def write_run(folder: Path, **changes: Any) -> Path:
+    settings = {
+        "images": "image.tif",
+        "labels": "labels.tif",
+        "axes": "zyx",
+        "classes": CLASSES,
+        "preset": "small",
+        "out": "out",
+        "network": {"filters": [8, 8, 8], "latents": 4},
+        "training": {"steps": 12, "epoch_steps": 6, "batch_size": 8, "accelerator": "cpu"},
+    }
+    path = folder / "run.yaml"
+    path.write_text(yaml.safe_dump(settings | changes), encoding="utf-8")
+    return path
+
+
+def test_training_writes_a_model_that_predicts_the_classes_it_saw(inputs: Path) -> None:
+    settings = {"steps": 60, "epoch_steps": 20, "batch_size": 16, "accelerator": "cpu"}
+    checkpoint = Checkpoint.load(train(load_run(write_run(inputs, training=settings))))
+    image = tifffile.imread(inputs / "image.tif")[0][None, None].astype(np.float32)
+    with torch.inference_mode():
+        found = checkpoint.segmenter()(torch.from_numpy(image))[0].argmax(0).numpy()
+    truth = np.arange(64)[None] >= 32
+    away_from_the_edge = np.r_[0:28, 36:64]
+    assert (found == truth)[:, away_from_the_edge].mean() > 0.95
+    assert checkpoint.class_names == ("dark", "bright")
+    assert checkpoint.class_values == (1, 4)
+    np.testing.assert_allclose(checkpoint.class_frequencies, 0.5, atol=0.1)
+    assert checkpoint.training.steps == 60
+    assert checkpoint.training.validation["mean_dice"] > 0.9
+
+
+def test_two_runs_with_one_seed_are_identical_and_another_seed_differs(inputs: Path) -> None:
+    first = Checkpoint.load(train(load_run(write_run(inputs, out="first"))))
+    second = Checkpoint.load(train(load_run(write_run(inputs, out="second"))))
+    other = Checkpoint.load(train(load_run(write_run(inputs, out="other", seed=1))))
+    for key, value in first.segmenter_state.items():
+        assert torch.equal(value, second.segmenter_state[key]), key
+    assert any(not torch.equal(value, other.segmenter_state[key]) for key, value in first.segmenter_state.items())
+
+
+def test_a_run_leaves_the_log_and_the_best_and_last_checkpoint(inputs: Path) -> None:
+    out = train(load_run(inputs / "run.yaml")).parent
+    assert {"model.pt", "metrics.csv", "best.ckpt", "last.ckpt"} <= {path.name for path in out.iterdir()}
+    with (out / "metrics.csv").open(encoding="utf-8", newline="") as file:
+        columns = next(csv.reader(file))
+    terms = ("loss", "inpainting", "kl", "contrastive", "cross_entropy")
+    assert {"step", "val/mean_dice", "val/loss", *(f"train/{term}" for term in terms)} <= set(columns)
+
+
+def test_the_model_holds_the_weights_of_the_best_validation(inputs: Path) -> None:
+    # At this learning rate the validation Dice goes up and down.
+    settings = {"steps": 24, "epoch_steps": 2, "batch_size": 8, "accelerator": "cpu", "learning_rate": 0.3}
+    out = train(load_run(write_run(inputs, training=settings))).parent
+    with (out / "metrics.csv").open(encoding="utf-8", newline="") as file:
+        dice = [(float(row["val/mean_dice"]), int(row["step"]) + 1) for row in csv.DictReader(file) if row["val/loss"]]
+    validated = dice[:12]  # the 13th line is the final look at the best weights
+    best, last = (torch.load(out / name, weights_only=True) for name in ("best.ckpt", "last.ckpt"))
+    assert last["global_step"] == 24
+    highest = max(value for value, _ in validated)
+    assert best["global_step"] == next(step for value, step in validated if value == highest)
+    state = Checkpoint.load(out / "model.pt").segmenter_state
+    key = "classifier.head.classify.weight"
+    assert torch.equal(state[key], best["state_dict"][f"hvae.{key}"])
+    assert Checkpoint.load(out / "model.pt").training.validation["mean_dice"] == pytest.approx(highest)
+
+
+def test_training_stops_early_when_validation_stalls(inputs: Path) -> None:
+    stalled = {"steps": 60, "epoch_steps": 2, "patience": 3, "learning_rate": 1e-12, "accelerator": "cpu"}
+    checkpoint = Checkpoint.load(train(load_run(write_run(inputs, training=stalled | {"batch_size": 2}))))
+    assert checkpoint.training.steps < 60
+
+
+def test_an_interruption_still_writes_the_model(inputs: Path) -> None:
+    settings = {"steps": 100000, "epoch_steps": 2, "batch_size": 2, "patience": 100000, "accelerator": "cpu"}
+    run = load_run(write_run(inputs, training=settings))
+
+    def interrupt() -> None:
+        deadline = time.monotonic() + 60
+        while not (run.out / "best.ckpt").exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt).start()
+    assert Checkpoint.load(train(run)).training.steps < 100000
+
+
+def test_a_run_without_validation_keeps_the_last_weights(inputs: Path) -> None:
+    settings = {"steps": 4, "epoch_steps": 2, "batch_size": 4, "validation_fraction": 0, "accelerator": "cpu"}
+    checkpoint = Checkpoint.load(train(load_run(write_run(inputs, training=settings))))
+    assert checkpoint.training.steps == 4
+    assert checkpoint.training.validation == {}
+    assert sum(checkpoint.training.labelled_pixels.values()) == 3 * 7 * 4 * 2
+    assert not (load_run(inputs / "run.yaml").out / "best.ckpt").exists()
+
+
+def test_slices_decide_what_is_trained_on_and_validated_on(inputs: Path) -> None:
+    data = read_training_data(load_run(write_run(inputs, slices={"training": "0-1", "validation": "2-2"})))
+    assert set(data.training.places[:, 0]) == {0, 1}
+    assert set(data.validation.places[:, 0]) == {2}
+    image = tifffile.imread(inputs / "image.tif")
+    np.testing.assert_allclose(data.statistics.mean, image[:2].mean())
+    assert data.labelled_fraction == 2 * 7 * 4 * 2 / image[:2].size
+
+
+def test_batches_are_class_balanced_and_hide_the_wanted_share(inputs: Path) -> None:
+    run = load_run(write_run(inputs, mask={"size": 3, "probability": 0.5}))
+    data = read_training_data(run)
+    from eseg_zoo.data.patches import PatchGeometry
+    from eseg_zoo.data.sampling import PatchSource
+
+    source = PatchSource.of(data.images, PatchGeometry((8, 8), (4, 4)), data.statistics)
+    batches = list(TrainingBatches(source, data.training, run))
+    assert len(batches) == run.training.epoch_steps
+    assert all(np.bincount(batch.labels).tolist() == [4, 4] for batch in batches)
+    hidden = torch.cat([batch.hidden.sum((1, 2, 3)) for batch in batches])
+    assert set(hidden.tolist()) == {0.0, 9.0}
+    # 48 patches at a share of one half: 6 standard deviations are 21.
+    assert 3 <= int((hidden > 0).sum()) <= 45
+    held_out = validation_batches(source, data.validation, run)
+    assert sum(len(batch.labels) for batch in held_out) == len(data.validation)
+    assert all(not batch.hidden.any() for batch in held_out)
+
+
+def test_given_frequencies_become_the_shift_of_the_logits(inputs: Path) -> None:
+    run = load_run(write_run(inputs, frequencies={"dark": 3, "bright": 1}))
+    checkpoint = Checkpoint.load(train(run))
+    assert checkpoint.frequency_source == "given"
+    assert checkpoint.class_frequencies == (0.75, 0.25)
+    shift = checkpoint.segmenter_state["log_prior_shift"].flatten().numpy()
+    np.testing.assert_allclose(shift, np.log([0.75 / 0.5, 0.25 / 0.5]), rtol=1e-6)
+
+
+def test_balanced_frequencies_shift_nothing(inputs: Path) -> None:
+    checkpoint = Checkpoint.load(train(load_run(write_run(inputs, frequencies="balanced"))))
+    assert not checkpoint.segmenter_state["log_prior_shift"].any()
+
+
+def test_the_sample_is_a_crop_of_a_training_image(inputs: Path) -> None:
+    checkpoint = Checkpoint.load(train(load_run(write_run(inputs, slices={"training": "1-1"}))))
+    np.testing.assert_array_equal(checkpoint.sample.numpy()[0], tifffile.imread(inputs / "image.tif")[1])
