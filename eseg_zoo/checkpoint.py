@@ -61,6 +61,11 @@ class Checkpoint:
         """Spatial rank of the network: 2 or 3."""
         return int(self.architecture["dims"])
 
+    @property
+    def unlabelled(self) -> int:
+        """Label value that meant 'not labelled' in the training labels."""
+        return int(self.settings.get("unlabelled", 0))
+
     def segmenter(self) -> DenseSegmenter:
         """Return the inference network with its weights, in eval mode on the CPU."""
         segmenter = DenseSegmenter(**self.architecture)

@@ -99,7 +99,9 @@ def evaluate(
     images: Annotated[list[Path], typer.Option(help="Image file; repeat for several.")],
     labels: Annotated[list[Path], typer.Option(help="Label image for each image, sparse or dense.")],
     slices: Annotated[str | None, typer.Option(help="First and last slice to judge, such as 12-13.")] = None,
-    unlabelled: Annotated[int, typer.Option(help="Label value that means 'not labelled'.")] = 0,
+    unlabelled: Annotated[
+        int | None, typer.Option(help="Label value that means 'not labelled'; by default as in training.")
+    ] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures to this file too.")] = None,
     axes: Axes = None,
     tile: Tile = None,

@@ -357,3 +357,13 @@ def test_evaluation_counts_labelled_pixels_only(eseg: Callable[..., Outcome], fo
     assert content["pixels"] == {"membrane": 8, "cytoplasm": 8}
     assert np.sum(content["confusion"]) == 16
     assert set(content["dice"]) == {"membrane", "cytoplasm"}
+
+
+def test_evaluation_takes_the_unlabelled_value_of_training(eseg: Callable[..., Outcome], folder: Path) -> None:
+    tifffile.imwrite(folder / "labels.tif", np.where(strokes() == 0, 255, strokes()))
+    assert eseg("train", run_file(folder, unlabelled=255)).code == 0
+    figures = folder / "figures.json"
+    model = folder / "out" / "model.pt"
+    files = ("--images", folder / "image.tif", "--labels", folder / "labels.tif", "--json", figures)
+    assert eseg("evaluate", model, *files).code == 0
+    assert sum(yaml.safe_load(figures.read_text())["pixels"].values()) == 16

@@ -90,7 +90,8 @@ def _series_shape(path: Path) -> tuple[int, ...]:
 
 def _read_tiff(path: Path) -> tuple[NDArray[np.generic], dict[str, float]]:
     with _reading(path) as tiff:
-        return np.asarray(tiff.series[0].asarray()), _voxel_size(tiff)
+        array = np.asarray(tiff.series[0].asarray())
+        return array.astype(array.dtype.newbyteorder("="), copy=False), _voxel_size(tiff)  # torch takes no other order
 
 
 @contextmanager

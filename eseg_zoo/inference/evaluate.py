@@ -37,13 +37,22 @@ class Evaluation:
 
 
 def evaluate_files(
-    predictor: Predictor, pairs: Sequence[tuple[Path, Path]], *, slices: str | None, unlabelled: int, axes: str | None
+    predictor: Predictor,
+    pairs: Sequence[tuple[Path, Path]],
+    *,
+    slices: str | None,
+    unlabelled: int | None,
+    axes: str | None,
 ) -> Evaluation:
     """Return the evaluation over (image, labels) files; `slices` such as '12-13' picks sections of each image.
+
+    `unlabelled` is the label value that means 'not labelled', by default that of the training labels.
 
     Raises `InputError` for files that do not fit, and when no pixel is labelled.
     """
     checkpoint = predictor.checkpoint
+    if unlabelled is None:
+        unlabelled = checkpoint.unlabelled
     classes = dict(zip(checkpoint.class_values, checkpoint.class_names, strict=True))
     confusion = Confusion(np.zeros((len(classes), len(classes)), np.int64))
     for image_path, label_path in pairs:

@@ -28,6 +28,7 @@ from eseg_zoo.checkpoint import Checkpoint, TrainingRecord
 from eseg_zoo.config import Run
 from eseg_zoo.data.patches import PatchGeometry
 from eseg_zoo.data.sampling import AnchorSet, Batch, PatchSource
+from eseg_zoo.errors import OutputError
 from eseg_zoo.frequencies import estimate_frequencies, log_prior_shift
 from eseg_zoo.inference.volume import predict_section, prepare
 from eseg_zoo.losses import Anchors
@@ -39,9 +40,11 @@ from eseg_zoo.training.progress import TrainingProgress
 
 log = logging.getLogger(__name__)
 
-# What EM sees of the training images: sections spread over the stack, and of each the centre.
+# What EM sees of the training images: sections spread over the stack, of each the centre, and of that every third pixel
+# along each axis, because neighbours say the same.
 FREQUENCY_SECTIONS = 8
 FREQUENCY_SIDE = {2: 768, 3: 96}
+FREQUENCY_STEP = 3
 # Side of the sample in the checkpoint: large enough to look at, small enough to ship.
 SAMPLE_SIDE = {2: 512, 3: 64}
 
@@ -62,7 +65,14 @@ def train(run: Run, *, force: bool = False) -> Path:
     names = tuple(run.classes.values())
     module = SupervisedTraining(run, Architecture(**architecture), source.geometry, names)
     started = time.monotonic()
-    trainer = _fit(run, module, source, data)
+    try:
+        trainer = _fit(run, module, source, data)
+    except OSError as error:
+        raise OutputError(f"{run.out} cannot be written to: {error.strerror or error}") from error
+    except RuntimeError as error:
+        if "PytorchStreamWriter" not in str(error):  # how torch reports a full disk
+            raise
+        raise OutputError(f"{run.out} cannot be written to: {error}") from error
     record = TrainingRecord(
         seconds=time.monotonic() - started,
         steps=trainer.global_step,
@@ -227,7 +237,8 @@ def _class_frequencies(
         section = data.images[data.training_sections[number]]
         window = tuple(_centred(n, FREQUENCY_SIDE[run.network.dims]) for n in section.shape[1:])
         found = predict_section(ready, section[(slice(None), *window)])
-        seen.append(found.reshape(len(found), -1).T)
+        thinned = found[(slice(None), *(slice(None, None, FREQUENCY_STEP) for _ in window))]
+        seen.append(thinned.reshape(len(found), -1).T)
     return estimate_frequencies(np.concatenate(seen), training=balanced)
 
 

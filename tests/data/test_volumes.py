@@ -175,6 +175,15 @@ def test_a_file_that_is_no_tiff_is_refused(path: Path, content: bytes) -> None:
         axes_of(path, "zyx")
 
 
+@pytest.mark.parametrize("byteorder", ["<", ">"])
+def test_pixels_come_in_the_machine_order_whatever_the_file_has(tmp_path: Path, byteorder: str) -> None:
+    pixels = np.arange(4 * 6, dtype=np.uint16).reshape(4, 6) * 997
+    tifffile.imwrite(tmp_path / "image.tif", pixels, byteorder=byteorder)
+    image = read_image(tmp_path / "image.tif", "yx")
+    assert image.dtype.isnative
+    np.testing.assert_array_equal(image.squeeze(), pixels)
+
+
 def test_a_folder_is_refused(tmp_path: Path) -> None:
     assert refusal(tmp_path).startswith(f"{tmp_path} is damaged: [Errno 21] Is a directory")
 

@@ -16,6 +16,7 @@ import yaml
 
 from eseg_zoo.checkpoint import Checkpoint
 from eseg_zoo.config import load_run
+from eseg_zoo.errors import OutputError
 from eseg_zoo.training.data import TrainingBatches, read_training_data, validation_batches
 from eseg_zoo.training.run import train
 
@@ -178,3 +179,21 @@ def test_balanced_frequencies_shift_nothing(inputs: Path) -> None:
 def test_the_sample_is_a_crop_of_a_training_image(inputs: Path) -> None:
     checkpoint = Checkpoint.load(train(load_run(write_run(inputs, slices={"training": "1-1"}))))
     np.testing.assert_array_equal(checkpoint.sample.numpy()[0], tifffile.imread(inputs / "image.tif")[1])
+
+
+def test_16_bit_images_of_the_other_byte_order_train(inputs: Path) -> None:
+    image = tifffile.imread(inputs / "image.tif").astype(">u2") * 200
+    tifffile.imwrite(inputs / "image.tif", image, imagej=True)
+    checkpoint = Checkpoint.load(train(load_run(inputs / "run.yaml")))
+    assert checkpoint.image_dtype == "uint16"
+    np.testing.assert_array_equal(checkpoint.sample.numpy()[0], image[0])
+
+
+def test_a_disk_that_fills_during_training_is_one_line(inputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, os.strerror(28))
+
+    monkeypatch.setattr("lightning.pytorch.trainer.trainer.Trainer.save_checkpoint", full)
+    with pytest.raises(OutputError, match="No space left on device"):
+        train(load_run(inputs / "run.yaml"))
+    assert not (inputs / "out" / "model.pt").exists()
