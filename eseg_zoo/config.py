@@ -92,7 +92,7 @@ class TrainingSettings(Settings):
     epoch_steps: int = Field(100, ge=1)
     """Steps between two validations."""
     patience: int = Field(50, ge=1)
-    """Validations without a better mean Dice before training stops."""
+    """Validations without a gain of 0.001 in soft Dice before training stops."""
     batch_size: int = Field(128, ge=1)
     """Patches of a step."""
     learning_rate: float = Field(2e-3, gt=0)

@@ -42,3 +42,14 @@ class Confusion:
         """Mean Dice of the classes that are labelled; NaN without any label."""
         labelled = self.pixels > 0
         return float(self.dice[labelled].mean()) if labelled.any() else float("nan")
+
+
+def soft_dice(probabilities: NDArray[np.floating], labels: NDArray[np.integer]) -> NDArray[np.float64]:
+    """Return the Dice of each class with probabilities (pixels, classes) in the place of counts, 0..1.
+
+    `labels` (pixels,) are class indices. For certain predictions it equals `Confusion.dice`; it differs between models
+    that get the same few pixels right. NaN for a class neither labelled nor given any probability.
+    """
+    truth = np.eye(probabilities.shape[1])[labels]
+    with np.errstate(invalid="ignore"):
+        return np.asarray(2 * (probabilities * truth).sum(0) / (probabilities.sum(0) + truth.sum(0)))

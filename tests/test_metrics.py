@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import confusion_matrix, f1_score
 
-from eseg_zoo.metrics import Confusion
+from eseg_zoo.metrics import Confusion, soft_dice
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(2, 5))
@@ -59,3 +59,16 @@ def test_adding_confusions_counts_both_data_sets() -> None:
 def test_small_integer_types_do_not_overflow() -> None:
     truth, prediction = np.full(3, 100, np.int8), np.full(3, 120, np.uint8)
     assert Confusion.of(truth, prediction, classes=121).counts[100, 120] == 3
+
+
+def test_soft_dice_of_certain_predictions_is_the_dice_of_counts() -> None:
+    rng = np.random.default_rng(0)
+    truth, prediction = rng.integers(0, 4, (2, 300))
+    expected = Confusion.of(truth, prediction, classes=4).dice
+    np.testing.assert_allclose(soft_dice(np.eye(4)[prediction], truth), expected)
+
+
+def test_soft_dice_of_a_worked_example() -> None:
+    probabilities = np.array([[0.8, 0.2], [0.4, 0.6], [0.1, 0.9]])
+    # class 0: 2 * 0.8 / (1.3 + 1); class 1: 2 * (0.6 + 0.9) / (1.7 + 2)
+    np.testing.assert_allclose(soft_dice(probabilities, np.array([0, 1, 1])), [1.6 / 2.3, 3.0 / 3.7])
