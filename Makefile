@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test check bench clean
+.PHONY: demo test check interop bench clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("eseg_zoo needs Python 3.11 or newer, this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
@@ -22,10 +22,14 @@ check: $(READY)  ## style, types and import directions
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	MYPYPATH=export:tests $(BIN)/mypy -p interop --exclude probes
 	$(BIN)/lint-imports
+
+interop: $(READY)  ## the package in its consumers' own runtimes: PACKAGE=model.zip CKPT=model.pt, or else the demo's
+	PYTHONPATH=tests $(BIN)/python -m interop.run $(if $(CKPT),--ckpt '$(CKPT)') $(if $(PACKAGE),--package '$(PACKAGE)')
 
 bench: $(READY)  ## seconds per megapixel of the exported formats, as ratios in one run
 	$(BIN)/python benchmarks/speed.py
 
 clean:
-	rm -rf $(VENV) build dist demo *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) .interop build dist demo *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

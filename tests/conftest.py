@@ -64,7 +64,7 @@ def random_checkpoint(dims: int = 2, *, channels: int = 1, classes: int = 3, see
             nn.init.uniform_(module.weight, 0.5, 1.5)
             nn.init.normal_(module.bias, 0, 0.3)
     with torch.no_grad():  # so that probabilities go from 0 to 1, as after training
-        segmenter.classifier.head.classify.weight.mul_(30)
+        segmenter.classifier.head.classify.weight.mul_(30)  # type: ignore[operator]
     segmenter.temperature.fill_(1.7)
     segmenter.mean.fill_(127.3)
     segmenter.std.fill_(41.7)
