@@ -26,7 +26,8 @@ def export(
         Path | None, typer.Option(help="YAML of what you state: name, authors, license, training_data, cite ...")
     ] = None,
     template: Annotated[
-        str | None, typer.Option(help="Texts of the package: em2d, em3d, or the path of your own YAML file.")
+        str | None,
+        typer.Option(help="Texts of the package: em2d, em3d, fluorescence2d, or the path of your own YAML file."),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing package.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
@@ -34,7 +35,7 @@ def export(
     """Export a trained model as a BioImage Model Zoo package for ilastik, deepImageJ, QuPath and Python.
 
     The package holds state dict, TorchScript and ONNX weights. It is written only after each was loaded from disk,
-    equalled the checkpoint, and passed the zoo's own tests.
+    equalled the checkpoint, and passed the zoo's own tests. A table, also in its README, says which software runs it.
     """
     from eseg_export.package import export_package  # torch and bioimageio take seconds; --help must not
 
@@ -51,12 +52,16 @@ def export(
 
 
 def _show(package: Package) -> None:
-    """Print what was measured, and what is missing for publication."""
+    """Print what was measured, what the package is for each consumer, and what is missing for publication."""
     results = Console(highlight=False)
     table = Table("format", "max difference", "seconds per megapixel")
     for measurement in package.measured:
         table.add_row(measurement.weights_format, f"{measurement.difference:.1e}", f"{measurement.seconds:.2g}")
     results.print(table)
+    consumers = Table("software", "result", "why", show_lines=True)
+    for verdict in package.verdicts:
+        consumers.add_row(verdict.consumer.name, verdict.outcome.text, escape(verdict.why))
+    results.print(consumers)
     results.print(f"{escape(str(package.path))} passed every test", soft_wrap=True)
     if package.unchecked:
         results.print(f"not checked: {escape(package.unchecked)}", soft_wrap=True)

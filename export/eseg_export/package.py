@@ -14,13 +14,16 @@ from bioimageio.spec import ValidationContext
 from bioimageio.spec.model.v0_5 import WeightsDescr
 
 from eseg_export.card import load_card, missing_for_publication
+from eseg_export.finished import read_package
 from eseg_export.rdf import Evidence, describe, package_files
 from eseg_export.sample import write_samples
 from eseg_export.template import load_template
 from eseg_export.to_onnx import to_onnx
 from eseg_export.to_state_dict import to_state_dict
 from eseg_export.to_torchscript import to_torchscript
+from eseg_export.verdicts import Verdict, judge, refuse_faults
 from eseg_export.verify import Measurement, Progress, ask_github, measure, run_zoo_tests
+from eseg_export.words import Story, tell
 from eseg_zoo.checkpoint import Checkpoint
 from eseg_zoo.errors import OutputError
 from eseg_zoo.output import refuse_existing
@@ -32,6 +35,7 @@ class Package:
 
     path: Path
     measured: tuple[Measurement, ...]
+    verdicts: tuple[Verdict, ...]  # what it is for each consumer
     missing: list[str]  # what the zoo's reviewers will ask for
     unchecked: str | None  # what could not be checked without network
 
@@ -56,25 +60,35 @@ def export_package(
     checkpoint = Checkpoint.load(checkpoint_path)
     card = load_card(card_path)
     unchecked = ask_github(card.github_users)
-    texts = load_template(template or f"em{checkpoint.dims}d")
+    story = tell(checkpoint, card, load_template(template or f"em{checkpoint.dims}d"))
     try:
         # Beside its destination: whether it can be written shows at once, and the last step is a mere rename.
         with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as name:
-            folder = Path(name)
-            progress("writing state dict, TorchScript and ONNX")
-            weights = write_weights(checkpoint, folder)
-            measured = measure(checkpoint, weights, progress)
-            progress("writing test data, README, cover and description")
-            evidence = Evidence(weights, measured, write_samples(checkpoint, folder))
-            model = describe(checkpoint, card, texts, evidence, folder)
-            finished = folder / "package.zip"
-            _write_zip(package_files(model), finished)
-            progress("running the zoo's own tests on the finished package")
-            run_zoo_tests(finished)
+            finished, measured, verdicts = _make(checkpoint, story, Path(name), progress)
             os.replace(finished, out)
     except OSError as error:
         raise OutputError(f"{out} cannot be written: {error.strerror or error}") from error
-    return Package(out, measured, missing_for_publication(card), unchecked)
+    return Package(out, measured, verdicts, missing_for_publication(card), unchecked)
+
+
+def _make(
+    checkpoint: Checkpoint, story: Story, folder: Path, progress: Progress
+) -> tuple[Path, tuple[Measurement, ...], tuple[Verdict, ...]]:
+    """Write the package into `folder` and test it there; returns it with what was measured and what it runs in."""
+    progress("writing state dict, TorchScript and ONNX")
+    weights = write_weights(checkpoint, folder)
+    measured = measure(checkpoint, weights, progress)
+    progress("writing test data, README, pictures and description")
+    evidence = Evidence(weights, measured, write_samples(checkpoint, folder))
+    model = describe(checkpoint, story, evidence, folder)
+    finished = folder / "package.zip"
+    _write_zip(package_files(model, lambda rest: story.readme(checkpoint, measured, judge(rest))), finished)
+    progress("checking the finished package against what its consumers accept")
+    verdicts = judge(read_package(finished))
+    refuse_faults(verdicts)
+    progress("running the zoo's own tests on the finished package")
+    run_zoo_tests(finished)
+    return finished, measured, verdicts
 
 
 def write_weights(checkpoint: Checkpoint, folder: Path) -> WeightsDescr:

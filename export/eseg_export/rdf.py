@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import keyword
 import re
-import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,22 +19,24 @@ from bioimageio.spec.utils import get_sha256
 from pydantic import ValidationError
 
 from eseg_export.card import Card
-from eseg_export.cover import draw_cover
+from eseg_export.cover import draw_cover, draw_validation
+from eseg_export.finished import RDF, FinishedPackage
+from eseg_export.names import channel_names
+from eseg_export.qupath import QUPATH, write_qupath
 from eseg_export.sample import Samples
-from eseg_export.template import PackageTemplate, Texts
+from eseg_export.template import Texts
 from eseg_export.tiling import STEP, TilingAxis, tiling
 from eseg_export.verify import Measurement
-from eseg_export.words import describing_words, readme_words
+from eseg_export.words import COVER, VALIDATION, Story
 from eseg_zoo.checkpoint import Checkpoint
 from eseg_zoo.colours import class_colours
 from eseg_zoo.errors import ExportError
 
 FORMAT_VERSION = "0.5.4"  # read by core 0.11, ilastik's spec 0.5.9, JDLL and QuPath; spec 0.5.12 would write its own
-RDF = "rdf.yaml"  # JDLL finds no other name
+README = "README.md"
 _INPUT, _OUTPUT = spec.TensorId("input"), spec.TensorId("output")
 _BATCH, _CHANNEL = spec.AxisId("batch"), spec.AxisId("channel")  # the defaults, written out for readers without them
 _LOCAL = ("images", "labels", "out")  # settings that are paths on somebody's disk
-_LONGEST_DESCRIPTION = 512
 
 
 @dataclass(frozen=True)
@@ -47,38 +48,40 @@ class Evidence:
     samples: Samples
 
 
-def describe(
-    checkpoint: Checkpoint, card: Card, template: PackageTemplate, evidence: Evidence, folder: Path
-) -> ModelDescr:
-    """Write README and cover into `folder` and return the description of the model; its files are all there."""
-    texts = template.fill(describing_words(checkpoint))
-    name = card.name or texts.name
-    description = textwrap.shorten(card.description or texts.description, _LONGEST_DESCRIPTION, placeholder=" ...")
-    words = readme_words(checkpoint, card, texts, evidence.measured, name=name, description=description)
-    readme, cover = folder / "README.md", folder / "cover.png"
-    readme.write_text(template.fill_readme(words), encoding="utf-8")
+def describe(checkpoint: Checkpoint, story: Story, evidence: Evidence, folder: Path) -> ModelDescr:
+    """Write the pictures into `folder` and return the description of the model; its files are all there.
+
+    The README there is a placeholder: its text needs the finished description (`package_files` takes it).
+    """
+    readme, cover, validation = folder / README, folder / COVER, folder / VALIDATION
+    readme.write_text(f"# {story.name}\n", encoding="utf-8")
     draw_cover(evidence.samples, checkpoint.class_names, cover)
+    draw_validation(evidence.samples, checkpoint, validation)
     try:
         # Without the network: the zoo's test of the finished package asks what has to be asked there.
         with ValidationContext(perform_io_checks=False):
             return ModelDescr(
-                id=card.id or _identifier(name),
-                name=name,
-                description=description,
+                id=story.card.id or _identifier(story.name),
+                name=story.name,
+                description=story.description,
                 documentation=_file(readme),
                 covers=[_file(cover)],
-                inputs=[_input(checkpoint, texts, evidence.samples)],
-                outputs=[_output(checkpoint, texts, evidence.samples)],
+                attachments=[_file(validation)],
+                inputs=[_input(checkpoint, story.texts, evidence.samples)],
+                outputs=[_output(checkpoint, story.texts, evidence.samples)],
                 weights=evidence.weights,
-                config=_config(checkpoint, texts, evidence.measured),
-                **_statements(card, texts),
+                config=_config(checkpoint, story.texts, evidence.measured),
+                **_statements(story.card, story.texts),
             )
     except ValidationError as error:
         raise ExportError(f"the zoo's format refuses the description: {' '.join(str(error).split())}") from error
 
 
-def package_files(model: ModelDescr) -> dict[str, bytes]:
-    """Return the content of the package by file name, `rdf.yaml` first and in the form that every consumer reads."""
+def package_files(model: ModelDescr, readme: Callable[[FinishedPackage], str]) -> dict[str, bytes]:
+    """Return the content of the package by file name, `rdf.yaml` first and in the form that every consumer reads.
+
+    `readme` gives the text of the README for all the rest.
+    """
     with ValidationContext(perform_io_checks=False):
         content = get_package_content(model, bioimageio_yaml_file_name=RDF)
     rdf = cast(dict[str, Any], content.pop(RDF))
@@ -86,8 +89,13 @@ def package_files(model: ModelDescr) -> dict[str, bytes]:
     rdf["documentation"] = rdf["documentation"]["source"]
     rdf["covers"] = [cover["source"] for cover in rdf["covers"]]
     rdf["format_version"] = FORMAT_VERSION
-    text = yaml.safe_dump(rdf, sort_keys=False, allow_unicode=True, width=120)
     files = {name: Path(str(cast(FileDescr, file).source)).read_bytes() for name, file in content.items()}
+    if len(model.inputs[0].axes) == 4:  # 2D: QuPath runs nothing else
+        files[QUPATH] = write_qupath(rdf)
+        rdf["attachments"].append({"source": QUPATH, "sha256": sha256(files[QUPATH]).hexdigest()})
+    finished = FinishedPackage(rdf, files)
+    files[README] = readme(finished).encode()
+    text = yaml.safe_dump(rdf, sort_keys=False, allow_unicode=True, width=120)
     return {RDF: text.encode(), **files}
 
 
@@ -154,7 +162,8 @@ def _output(checkpoint: Checkpoint, texts: Texts, samples: Samples) -> spec.Outp
 def _output_axis(
     checkpoint: Checkpoint, axis: str, tile: TilingAxis
 ) -> spec.SpaceOutputAxis | spec.SpaceOutputAxisWithHalo:
-    # The offset is the default, and has to be written: JDLL reads no default.
+    # The offset is the default, and has to be written: JDLL reads no default. The halo changes nothing at the border of
+    # the image: bioimageio.core pads by it as the network pads by its own margin, mirrored with the edge pixel.
     size = spec.SizeReference(tensor_id=_INPUT, axis_id=spec.AxisId(axis), offset=0)
     if tile.halo == 0:
         return spec.SpaceOutputAxis(id=spec.AxisId(axis), size=size, **_scale(checkpoint, axis))
@@ -208,22 +217,6 @@ def origin(checkpoint: Checkpoint, measured: Sequence[Measurement]) -> dict[str,
         "versions": training.versions,
         "settings": {key: value for key, value in checkpoint.settings.items() if key not in _LOCAL},
     }
-
-
-def channel_names(class_names: Sequence[str]) -> list[str]:
-    """Return the names as ilastik's version of the spec wants them: unlike each other, and valid in Python code.
-
-    The names as they were given are in `config.eseg.classes`.
-    """
-    identifiers: list[str] = []
-    for name in class_names:
-        identifier = re.sub(r"\W+", "_", name).strip("_") or "unnamed"
-        if identifier[0].isdigit() or keyword.iskeyword(identifier):
-            identifier = f"class_{identifier}"
-        while identifier in identifiers:
-            identifier += "_"
-        identifiers.append(identifier)
-    return identifiers
 
 
 def _identifier(name: str) -> spec.ModelId:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from string import Template
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from bioimageio.spec.generic.v0_3 import CiteEntry
 from pydantic import Field, ValidationError
@@ -25,6 +25,7 @@ ShortText = Annotated[str, Field(max_length=128)]
 class Texts(Settings):
     """The keys of a template; see `em2d.yaml` for what they mean."""
 
+    dims: Literal[2, 3] | None = None
     name: str
     description: str
     tags: tuple[str, ...]
@@ -46,7 +47,12 @@ class PackageTemplate:
     texts: Texts
 
     def fill(self, words: Mapping[str, str]) -> Texts:
-        """Return the texts with their `$words` replaced; raises `ConfigError` for a word that is not known."""
+        """Return the texts with their `$words` replaced.
+
+        Raises `ConfigError` for a word that is not known, and for a template of another kind of model.
+        """
+        if self.texts.dims is not None and str(self.texts.dims) != words["dims"]:
+            raise ConfigError(f"{self.path}: dims is {self.texts.dims}; the model is {words['dims']}D")
         values = _fill(self.texts.model_dump(mode="json", exclude_unset=True), words, self.path)
         try:
             return Texts.model_validate(values)

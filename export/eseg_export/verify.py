@@ -80,7 +80,8 @@ def measure(checkpoint: Checkpoint, weights: WeightsDescr, progress: Progress) -
 
 def run_zoo_tests(package: Path) -> None:
     """Run bioimageio's tests of the finished package with every format; raises `ExportError` unless all pass."""
-    with zipfile.ZipFile(package) as archive, known_warnings():  # opened here, because bioimageio leaves it open
+    # Opened here, file and archive, because bioimageio leaves both open.
+    with package.open("rb") as file, zipfile.ZipFile(file) as archive, known_warnings():
         model = load_description(archive, perform_io_checks=True)
         if isinstance(model, InvalidDescr):
             raise ExportError(f"the zoo does not accept the package: {_reasons(model.validation_summary)}")

@@ -2,17 +2,49 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from eseg_export.card import Card
-from eseg_export.template import Texts
+from eseg_export.qupath import QUPATH
+from eseg_export.template import PackageTemplate, Texts
 from eseg_export.tiling import tiling
+from eseg_export.verdicts import Verdict
 from eseg_export.verify import SIZES, TOLERANCE, Measurement
 from eseg_zoo.checkpoint import Checkpoint
 from eseg_zoo.colours import class_colours
 
 _FORMAT_NAMES = {"pytorch_state_dict": "PyTorch state dict", "torchscript": "TorchScript", "onnx": "ONNX"}
 _UNKNOWN = "not stated"
+_LONGEST_DESCRIPTION = 512
+COVER, VALIDATION = "cover.png", "validation.png"
+
+
+@dataclass(frozen=True)
+class Story:
+    """What people say about the model: the card, and what it leaves out from the template, filled in."""
+
+    name: str
+    description: str
+    texts: Texts
+    card: Card
+    template: PackageTemplate
+
+    def readme(
+        self, checkpoint: Checkpoint, measured: Sequence[Measurement] = (), verdicts: Sequence[Verdict] = ()
+    ) -> str:
+        """Return the README; raises `ConfigError` for a word that is not known."""
+        return self.template.fill_readme(readme_words(checkpoint, self, measured, verdicts))
+
+
+def tell(checkpoint: Checkpoint, card: Card, template: PackageTemplate) -> Story:
+    """Return the story of the model; a mistake anywhere in the template, its README included, is a `ConfigError`."""
+    texts = template.fill(describing_words(checkpoint))
+    description = textwrap.shorten(card.description or texts.description, _LONGEST_DESCRIPTION, placeholder=" ...")
+    story = Story(card.name or texts.name, description, texts, card, template)
+    story.readme(checkpoint)
+    return story
 
 
 def describing_words(checkpoint: Checkpoint) -> dict[str, str]:
@@ -37,19 +69,23 @@ def describing_words(checkpoint: Checkpoint) -> dict[str, str]:
 
 
 def readme_words(
-    checkpoint: Checkpoint, card: Card, texts: Texts, measured: Sequence[Measurement], *, name: str, description: str
+    checkpoint: Checkpoint, story: Story, measured: Sequence[Measurement], verdicts: Sequence[Verdict]
 ) -> dict[str, str]:
     """Return the words of the README: those of the YAML template, its texts, the card's and what was measured."""
-    training = checkpoint.training
+    training, card, texts = checkpoint.training, story.card, story.texts
     citations = [f"- {entry.text}{_link(entry.doi, entry.url)}" for entry in (*texts.cite, *card.cite)]
     sizes = [
         f"{' x '.join(map(str, size[1:]))}{f' (batch of {size[0]})' * (size[0] > 1)}" for size in SIZES[checkpoint.dims]
     ]
     return describing_words(checkpoint) | {
-        "name": name,
-        "description": description,
+        "name": story.name,
+        "description": story.description,
         "intended_use": card.intended_use or texts.intended_use,
         "limits": card.limits or texts.limits,
+        "cover": COVER,
+        "validation_picture": VALIDATION,
+        "consumers_table": _consumers_table(verdicts),
+        "qupath_steps": _qupath_steps(checkpoint),
         "classes_table": _classes_table(checkpoint),
         "validation_table": validation_table(checkpoint),
         "differences_table": _differences_table(measured, "megapixel" if checkpoint.dims == 2 else "megavoxel"),
@@ -102,6 +138,34 @@ def validation_table(checkpoint: Checkpoint) -> str:
 def _differences_table(measured: Sequence[Measurement], unit: str) -> str:
     rows = [(_FORMAT_NAMES[m.weights_format], f"{m.difference:.1e}", f"{m.seconds:.2g}") for m in measured]
     return _table(("weights", "largest difference", f"seconds per {unit}, one CPU thread"), rows)
+
+
+def _consumers_table(verdicts: Sequence[Verdict]) -> str:
+    rows = [
+        (
+            verdict.consumer.name,
+            verdict.outcome.text,
+            _cell(verdict.why),
+            _cell(f"{verdict.consumer.version}: {verdict.consumer.source}"),
+        )
+        for verdict in verdicts
+    ]
+    return _table(("software", "result", "why", "looked at"), rows)
+
+
+def _qupath_steps(checkpoint: Checkpoint) -> str:
+    if checkpoint.dims != 2:
+        return "QuPath runs 2D models only: it does not run this one."
+    pixel_size = f"the training images ({_pixel_size(checkpoint)})" if checkpoint.voxel_size else "your image"
+    return (
+        f"Unpack the zip. With the extension *Bioimage Model Zoo*, open `{QUPATH}` in the unpacked folder as a pixel"
+        " classifier. It is this model in the older format 0.4, from which QuPath takes the halo around its tiles; from"
+        " `rdf.yaml` it does not, and the borders of tiles may show. This was read in QuPath's source and not tried in"
+        " QuPath: look at the result before you trust it. In its dialog, set the pixel size to that of"
+        f" {pixel_size}, because format 0.4 has no field for it and QuPath proposes its own; where it lists `Class 0`,"
+        " `Class 1` ..., they are the channels of the table above. `rdf.yaml` carries the names, and the pixel size"
+        " where it is known."
+    )
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

@@ -12,12 +12,23 @@ from eseg_zoo.errors import CheckpointError
 
 
 @pytest.mark.usefixtures("without_zoo_tests")
-def test_a_successful_export_ends_with_the_measured_table(model_path: Path, tmp_path: Path) -> None:
+def test_a_successful_export_ends_with_what_was_measured_and_what_runs_it(model_path: Path, tmp_path: Path) -> None:
     out = tmp_path / "package.zip"
     result = CliRunner().invoke(app, ["--ckpt", str(model_path), "--out", str(out)])
     assert result.exit_code == 0
     assert out.exists()
-    for word in ("format", "max difference", "pytorch_state_dict", "torchscript", "onnx", "Missing for publication"):
+    for word in (
+        "format",
+        "max difference",
+        "pytorch_state_dict",
+        "torchscript",
+        "onnx",
+        "Missing for publication",
+        "software",
+        "deepImageJ",
+        "QuPath",
+        "runs with a limit",
+    ):
         assert word in result.stdout
     assert "comparing" not in result.stdout
     assert "comparing" in result.stderr

@@ -1,28 +1,43 @@
-"""Planted faults: each is caught by its measured number, and leaves no package behind."""
+"""Planted faults: each is caught by its measured number or its rule, and leaves no package behind.
+
+`pytest tests/export/test_faults.py -rP` lists them, each with the message that a person would see.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 import torch
-from eseg_export import package, to_onnx, to_torchscript
+import yaml
+from eseg_export import package, rdf, to_onnx, to_torchscript
 from eseg_export.package import export_package
+from eseg_export.tiling import TilingAxis
 from torch import Tensor
 
 from eseg_zoo.checkpoint import Checkpoint
 from eseg_zoo.errors import ExportError
-from eseg_zoo.model.dense import DenseSegmenter
+from eseg_zoo.model.dense import AxisGeometry, DenseSegmenter
 
-Fault = Callable[[DenseSegmenter], None]
+Plant = Callable[[pytest.MonkeyPatch], None]
+Content = dict[str, bytes]
+
+
+@dataclass(frozen=True)
+class Fault:
+    plant: Plant
+    message: str  # regular expression
+
+
+# ------------------------------------------------------------------------------------------- faults of the network
 
 
 def one_weight_changed(segmenter: DenseSegmenter) -> None:
     weight = segmenter.classifier.recognition.stem.weight
     assert isinstance(weight, Tensor)
-    weight[0, 0, 0, 0] += 0.1
+    weight[0, 0, 0, 0] += 1e-2
 
 
 def softmax_missing(segmenter: DenseSegmenter) -> None:
@@ -38,6 +53,10 @@ def classes_swapped(segmenter: DenseSegmenter) -> None:
     segmenter.probabilities = lambda padded: right(padded)[:, [1, 0, 2]]  # type: ignore[method-assign]
 
 
+def wrong_mean(segmenter: DenseSegmenter) -> None:
+    segmenter.mean += 1
+
+
 def not_a_number(segmenter: DenseSegmenter) -> None:
     segmenter.log_prior_shift[0, 0] = torch.nan
 
@@ -50,10 +69,12 @@ def temperature_missing(segmenter: DenseSegmenter) -> None:
     segmenter.temperature.fill_(1)
 
 
-FAULTS = [one_weight_changed, softmax_missing, classes_swapped, not_a_number, correction_missing, temperature_missing]
+def output_uncropped(segmenter: DenseSegmenter) -> None:
+    segmenter.forward = lambda image: segmenter.probabilities(segmenter.reflect(image))  # type: ignore[method-assign]
 
 
-def plant(monkeypatch: pytest.MonkeyPatch, fault: Fault, module: object) -> None:
+def in_network(fault: Callable[[DenseSegmenter], None], module: object) -> Plant:
+    """Let one of the exported formats be made of a faulty network."""
     folded = to_onnx.folded_segmenter
 
     def faulty(checkpoint: Checkpoint) -> DenseSegmenter:
@@ -61,38 +82,22 @@ def plant(monkeypatch: pytest.MonkeyPatch, fault: Fault, module: object) -> None
         fault(segmenter)
         return segmenter
 
-    monkeypatch.setattr(module, "folded_segmenter", faulty)
+    return lambda monkeypatch: monkeypatch.setattr(module, "folded_segmenter", faulty)
 
 
-@pytest.mark.parametrize("fault", FAULTS)
-@pytest.mark.parametrize("module", [to_torchscript, to_onnx], ids=["torchscript", "onnx"])
-def test_a_planted_fault_is_caught_and_leaves_no_package(
-    monkeypatch: pytest.MonkeyPatch, model_path: Path, tmp_path: Path, fault: Fault, module: object
-) -> None:
-    plant(monkeypatch, fault, module)
-    name = "onnx" if module is to_onnx else "torchscript"
-    with pytest.raises(ExportError, match=rf"{name} at 1 x 512 x 512 differs .* by [\w.-]+ in .* the limit is 1e-05"):
-        export_package(model_path, tmp_path / "package.zip")
-    assert list(tmp_path.iterdir()) == []
+NETWORK_FAULTS = {
+    f"{fault.__name__}, {name}": Fault(
+        in_network(fault, module), rf"{name} at 1 x 512 x 512 differs .* by [\w.-]+ in .* the limit is 1e-05"
+    )
+    for fault in (
+        one_weight_changed, classes_swapped, wrong_mean, softmax_missing, not_a_number, correction_missing,
+        temperature_missing,
+    )
+    for name, module in (("torchscript", to_torchscript), ("onnx", to_onnx))
+}  # fmt: skip
 
 
-def test_a_wrong_shape_is_caught_by_its_shape(
-    monkeypatch: pytest.MonkeyPatch, model_path: Path, tmp_path: Path
-) -> None:
-    def uncropped(segmenter: DenseSegmenter) -> None:
-        segmenter.forward = lambda image: segmenter.probabilities(segmenter.reflect(image))  # type: ignore[method-assign]
-
-    plant(monkeypatch, uncropped, to_onnx)
-    with pytest.raises(
-        ExportError, match=r"onnx at 1 x 301 x 411 returns shape 1 x 3 x [\d x]+, not 1 x 3 x 301 x 411"
-    ):
-        export_package(model_path, tmp_path / "package.zip")
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_state_dict_that_does_not_fit_its_architecture_is_caught(
-    monkeypatch: pytest.MonkeyPatch, model_path: Path, tmp_path: Path
-) -> None:
+def state_dict_incomplete(monkeypatch: pytest.MonkeyPatch) -> None:
     write = package.to_state_dict
 
     def without_one(checkpoint: Checkpoint, folder: Path) -> object:
@@ -100,20 +105,132 @@ def test_a_state_dict_that_does_not_fit_its_architecture_is_caught(
         return write(replace(checkpoint, segmenter_state=state), folder)
 
     monkeypatch.setattr(package, "to_state_dict", without_one)
-    with pytest.raises(ExportError, match=r"pytorch_state_dict does not fit its architecture.*std"):
+
+
+# ------------------------------------------------------------------------------------------- faults of the package
+
+
+def in_package(fault: Callable[[Content], None]) -> Plant:
+    """Let the content of the package be changed after its files were hashed."""
+    write = package._write_zip
+
+    def faulty(content: Content, path: Path) -> None:
+        fault(content)
+        write(content, path)
+
+    return lambda monkeypatch: monkeypatch.setattr(package, "_write_zip", faulty)
+
+
+def file_missing(content: Content) -> None:
+    del content["sample_input.tif"]
+
+
+def file_truncated(content: Content) -> None:
+    content["weights.pt"] = content["weights.pt"][:-1000]
+
+
+def file_replaced(content: Content) -> None:
+    content["weights.onnx"] = b"not a network"
+
+
+def description_missing(content: Content) -> None:
+    del content["rdf.yaml"]
+
+
+def axis_renamed(content: Content) -> None:
+    description = yaml.safe_load(content["rdf.yaml"])
+    description["inputs"][0]["axes"][3]["id"] = "column"
+    description["outputs"][0]["axes"][3]["size"]["axis_id"] = "column"
+    content["rdf.yaml"] = yaml.safe_dump(description, sort_keys=False).encode()
+
+
+def class_names_swapped(content: Content) -> None:
+    description = yaml.safe_load(content["rdf.yaml"])
+    names = description["outputs"][0]["axes"][1]["channel_names"]
+    names[0], names[1] = names[1], names[0]
+    content["rdf.yaml"] = yaml.safe_dump(description, sort_keys=False).encode()
+
+
+def documentation_as_a_map(content: Content) -> None:
+    description = yaml.safe_load(content["rdf.yaml"])
+    description["documentation"] = {"source": "README.md"}
+    content["rdf.yaml"] = yaml.safe_dump(description, sort_keys=False).encode()
+
+
+def halo_below_the_margin(monkeypatch: pytest.MonkeyPatch) -> None:
+    def small(axis: AxisGeometry) -> TilingAxis:
+        return TilingAxis(halo=40, min=136, stride=axis.stride)
+
+    monkeypatch.setattr(TilingAxis, "of", small)
+
+
+def wrong_opset(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(to_onnx, "OPSET", 18)
+
+
+def softmax_declared(monkeypatch: pytest.MonkeyPatch) -> None:
+    def with_softmax(*arguments: object) -> rdf.spec.OutputTensorDescr:
+        return output(*arguments).model_copy(update={"postprocessing": [rdf.spec.SoftmaxDescr()]})  # type: ignore[arg-type]
+
+    output = rdf._output
+    monkeypatch.setattr(rdf, "_output", with_softmax)
+
+
+FAULTS = NETWORK_FAULTS | {
+    "output_uncropped, onnx": Fault(
+        in_network(output_uncropped, to_onnx),
+        r"onnx at 1 x 301 x 411 returns shape 1 x 3 x [\d x]+, not 1 x 3 x 301 x 411",
+    ),
+    "state_dict_incomplete": Fault(
+        state_dict_incomplete, r"pytorch_state_dict does not fit its architecture.*std"
+    ),
+    "halo_below_the_margin": Fault(
+        halo_below_the_margin, r"the halo of y is 40; the network needs 59 pixels.*ilastik, deepImageJ"
+    ),
+    "axis_renamed": Fault(
+        in_package(axis_renamed), r"input has an axis column; axes must be batch, .* \(stops ilastik\)"
+    ),
+    "class_names_swapped": Fault(
+        in_package(class_names_swapped), r"the output's channels are cytoplasm, membrane, .* classes are membrane, cy"
+    ),
+    "documentation_as_a_map": Fault(
+        in_package(documentation_as_a_map), r"documentation is a map .* \(stops ilastik, deepImageJ, QuPath, the zoo"
+    ),
+    "softmax_declared": Fault(
+        softmax_declared, r"output asks for softmax, which deepImageJ skips or refuses"
+    ),
+    "wrong_opset": Fault(
+        wrong_opset, r"weights\.onnx has opset 18 and IR version 8; the newest that deepImageJ loads are 17 and 8"
+    ),
+    "file_missing": Fault(
+        in_package(file_missing), r"sample_input\.tif is named in rdf\.yaml and missing in the package"
+    ),
+    "file_truncated": Fault(
+        in_package(file_truncated), r"weights\.pt has the sha256 \w{8}\.\.\., rdf\.yaml says \w{8}\.\.\.: it changed"
+    ),
+    "file_replaced": Fault(
+        in_package(file_replaced), r"weights\.onnx has the sha256 \w{8}.*; weights\.onnx is no readable ONNX file"
+    ),
+    "description_missing": Fault(
+        in_package(description_missing), r"the package has no rdf\.yaml; it holds cover\.png, "
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_planted_fault_is_caught_and_leaves_no_package(
+    monkeypatch: pytest.MonkeyPatch, model_path: Path, tmp_path: Path, name: str
+) -> None:
+    FAULTS[name].plant(monkeypatch)
+    with pytest.raises(ExportError, match=FAULTS[name].message) as caught:
         export_package(model_path, tmp_path / "package.zip")
+    print(f"{name} -> {caught.value}")  # noqa: T201
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_package_that_fails_the_zoos_own_test_is_not_left(
-    monkeypatch: pytest.MonkeyPatch, model_path: Path, tmp_path: Path
-) -> None:
-    write = package._write_zip
-
-    def other_weights(content: dict[str, bytes], path: Path) -> None:
-        write(content | {"weights.onnx": b"not a network"}, path)
-
-    monkeypatch.setattr(package, "_write_zip", other_weights)
+def test_the_zoos_own_tests_are_the_last_net(monkeypatch: pytest.MonkeyPatch, model_path: Path, tmp_path: Path) -> None:
+    monkeypatch.setattr(package, "refuse_faults", lambda _: None)
+    in_package(file_replaced)(monkeypatch)
     with pytest.raises(ExportError, match=r"the zoo does not accept the package: .*SHA256 mismatch"):
         export_package(model_path, tmp_path / "package.zip")
     assert list(tmp_path.iterdir()) == []

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,7 +17,10 @@ import tifffile
 import torch
 import yaml
 from bioimageio.spec import ModelDescr, ValidationContext, load_description
+from eseg_export.cover import draw_cover, draw_validation
+from eseg_export.finished import read_package
 from eseg_export.package import export_package
+from eseg_export.sample import Samples
 from eseg_export.tiling import tiling
 from eseg_export.verify import FORMATS, TOLERANCE, ask_github, one_thread
 from PIL import Image
@@ -111,8 +116,10 @@ def test_config_tells_classes_and_training_but_no_paths_of_a_disk(exported: Expo
 def test_readme_has_its_sections_and_the_measured_numbers(exported: Exported) -> None:
     readme = (exported.folder / "README.md").read_text(encoding="utf-8")
     headings = [line.lstrip("# ") for line in readme.splitlines() if line.startswith("#")]
-    wanted = ["Description", "Intended use", "How to use", "Validation", "Training data", "Citation", "Limits"]
-    assert headings[1:] == wanted
+    assert headings[1:] == [
+        "Description", "Intended use", "How to use", "ilastik", "deepImageJ", "QuPath", "Python", "Large images",
+        "Validation", "Training data", "Citation", "Limits",
+    ]  # fmt: skip
     assert "\n# Validation\n" in readme
     assert "| **mean** | **0.810** | 120 |" in readme
     assert "| mito\\|chondrion | 0.740 | 40 |" in readme
@@ -120,6 +127,34 @@ def test_readme_has_its_sections_and_the_measured_numbers(exported: Exported) ->
     for measurement in exported.package.measured:
         assert f"| {measurement.difference:.1e} | {measurement.seconds:.2g} |" in readme
     assert "$" not in readme
+
+
+def test_pictures_of_the_readme_are_in_the_package(exported: Exported) -> None:
+    readme = (exported.folder / "README.md").read_text(encoding="utf-8")
+    pictures = re.findall(r"!\[.+?\]\((.+?)\)", readme)
+    assert pictures == ["cover.png", "validation.png"]
+    for picture in pictures:
+        with Image.open(exported.folder / picture) as opened:
+            opened.verify()
+        assert (exported.folder / picture).stat().st_size <= 500_000
+
+
+@pytest.mark.usefixtures("without_zoo_tests")
+def test_pixel_size_is_stated_only_when_it_is_known(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    replace(checkpoint, voxel_size={}).save(tmp_path / "model.pt")
+    package = read_package(export_package(tmp_path / "model.pt").path)
+    assert not any("unit" in axis or "scale" in axis for tensor in package.tensors for axis in tensor["axes"])
+    assert "pixel size unknown" in package.files["README.md"].decode()
+
+
+def test_pictures_show_names_with_dollar_signs(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    named = replace(checkpoint, class_names=("$a^$", "b$", "c"))
+    image = np.zeros((1, 1, 16, 16), np.float32)
+    unused = tmp_path / "unused"
+    samples = Samples(unused, unused, unused, unused, image, np.repeat(image, 3, 1))
+    draw_cover(samples, named.class_names, tmp_path / "cover.png")
+    draw_validation(samples, named, tmp_path / "validation.png")
+    assert (tmp_path / "cover.png").exists()
 
 
 def test_cover_is_twice_as_wide_as_high_and_small(exported: Exported) -> None:
@@ -171,17 +206,22 @@ def answer(monkeypatch: pytest.MonkeyPatch, reply: httpx.Response | Exception) -
     monkeypatch.setattr(httpx, "get", get)
 
 
+@pytest.mark.parametrize(("template", "dims", "channels"), [("em2d", 2, 1), ("em3d", 3, 1), ("fluorescence2d", 2, 2)])
 def test_a_full_card_leaves_no_warning_even_without_network(
-    monkeypatch: pytest.MonkeyPatch, model_path: Path, tmp_path: Path
-) -> None:
+    monkeypatch: pytest.MonkeyPatch, make_checkpoint: MakeCheckpoint, tmp_path: Path,
+    template: str, dims: int, channels: int,
+) -> None:  # fmt: skip
     answer(monkeypatch, httpx.ConnectError("no network"))
-    card = tmp_path / "card.yaml"
-    card.write_text(CARD)
-    package = export_package(model_path, tmp_path / "package.zip", card_path=card)
+    model_path, card = tmp_path / "model.pt", tmp_path / "card.yaml"
+    make_checkpoint(dims, channels=channels).save(model_path)
+    person = f"jdoe-example-{template}"  # one each, because an answer is remembered
+    card.write_text(CARD.replace("jdoe-example-9f3", person))
+    package = export_package(model_path, card_path=card, template=template)
     assert package.missing == []
     assert package.unchecked is not None
-    assert "GitHub could not be asked for jdoe-example-9f3" in package.unchecked
+    assert f"GitHub could not be asked for {person}" in package.unchecked
     model = loaded(package.path, warning_level=20)
+    assert model.validation_summary.status in ("passed", "valid-format")
     assert model.name == "Membranes of the fly brain"
     assert model.license == "CC-BY-4.0"
     assert "drosophila" in model.tags

@@ -8,15 +8,19 @@ from pathlib import Path
 
 import pytest
 from eseg_export.card import Card, load_card
-from eseg_export.rdf import channel_names, origin
+from eseg_export.names import channel_names
+from eseg_export.package import export_package
+from eseg_export.rdf import origin
 from eseg_export.template import load_template
 from eseg_export.tiling import TilingAxis
-from eseg_export.words import describing_words, validation_table
+from eseg_export.words import describing_words, tell, validation_table
 
 from eseg_zoo.checkpoint import Checkpoint
 from eseg_zoo.colours import class_colours
 from eseg_zoo.errors import ConfigError
 from eseg_zoo.model.dense import AxisGeometry
+
+from .conftest import MakeCheckpoint
 
 
 def card_of(folder: Path, text: str) -> Card:
@@ -57,11 +61,34 @@ def test_license_is_written_as_spdx_writes_it(tmp_path: Path) -> None:
     assert card_of(tmp_path, "license: mit").license == "MIT"
 
 
-@pytest.mark.parametrize("name", ["em2d", "em3d"])
-def test_built_in_templates_fill_from_any_checkpoint(name: str, checkpoint: Checkpoint) -> None:
-    texts = load_template(name).fill(describing_words(checkpoint))
-    assert "$" not in texts.model_dump_json()
-    assert texts.cite[0].doi == "10.48550/arXiv.2510.18637"
+TEMPLATES = {"em2d": 2, "em3d": 3, "fluorescence2d": 2}
+
+
+@pytest.mark.parametrize(("name", "dims"), TEMPLATES.items())
+def test_built_in_templates_fill_from_any_checkpoint_of_their_kind(
+    name: str, dims: int, make_checkpoint: MakeCheckpoint
+) -> None:
+    story = tell(make_checkpoint(dims), Card(), load_template(name))
+    assert "$" not in story.texts.model_dump_json()
+    assert story.texts.cite[0].doi == "10.48550/arXiv.2510.18637"
+
+
+def test_there_is_no_template_beside_the_tested_ones() -> None:
+    folder = load_template("em2d").path.parent
+    assert {path.stem for path in folder.glob("*.yaml")} == set(TEMPLATES)
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_templates_are_short_and_commented(name: str) -> None:
+    lines = load_template(name).path.read_text(encoding="utf-8").splitlines()
+    assert len(lines) <= 45
+    assert sum("#" in line for line in lines) >= 6
+    assert max(map(len, lines)) <= 120
+
+
+def test_a_template_of_another_kind_of_model_is_refused(checkpoint: Checkpoint) -> None:
+    with pytest.raises(ConfigError, match=r"em3d\.yaml: dims is 3; the model is 2D"):
+        tell(checkpoint, Card(), load_template("em3d"))
 
 
 def test_an_unknown_template_names_the_nearest() -> None:
@@ -69,11 +96,12 @@ def test_an_unknown_template_names_the_nearest() -> None:
         load_template("em2")
 
 
-def edited(folder: Path, old: str, new: str) -> Path:
-    template = load_template("em2d").path
-    path = folder / "mine.yaml"
-    path.write_text(template.read_text(encoding="utf-8").replace(old, new), encoding="utf-8")
-    return path
+def edited(folder: Path, old: str, new: str, name: str = "em2d") -> Path:
+    """A template of one's own beside the built-in README, with one change in either of them."""
+    template = load_template(name).path
+    for source, copy in ((template, folder / "mine.yaml"), (template.parent / "README.md", folder / "README.md")):
+        copy.write_text(source.read_text(encoding="utf-8").replace(old, new), encoding="utf-8")
+    return folder / "mine.yaml"
 
 
 def test_a_template_of_ones_own_is_given_by_its_path(tmp_path: Path, checkpoint: Checkpoint) -> None:
@@ -81,22 +109,31 @@ def test_a_template_of_ones_own_is_given_by_its_path(tmp_path: Path, checkpoint:
     assert load_template(str(path)).fill(describing_words(checkpoint)).modality == "light microscopy with 1 channel"
 
 
+@pytest.mark.parametrize("name", TEMPLATES)
 @pytest.mark.parametrize(
     ("old", "new", "complaint"),
     [
         ("$class_names", "$klasses", r"mine\.yaml: \$klasses is no word of a template; they are dims, "),
         ("$class_names", "5 $", r"mine\.yaml: .*write \$\$ for a dollar sign"),
         ("modality:", "modalty:", r"mine\.yaml: .*modalty is not a setting; did you mean modality\?"),
+        ("limits:", "extra: 1\nlimits:", r"mine\.yaml: .*extra is not a setting"),
+        ("doi: ", "dio: ", r"mine\.yaml: .*cite\.0"),
+        ("dims:", "dims: 4 #", r"mine\.yaml: .*dims is 4"),
+        ("$citations", "$quotes", r"README\.md: \$quotes is no word of a template; they are .*citations"),
+        ("readme: README.md", "readme: no.md", r"mine\.yaml: readme is no\.md, which cannot be read"),
     ],
 )
-def test_a_mistake_in_a_template_is_named(
-    tmp_path: Path, checkpoint: Checkpoint, old: str, new: str, complaint: str
+def test_a_mistake_in_a_template_is_named_before_anything_is_exported(
+    make_checkpoint: MakeCheckpoint, tmp_path: Path, name: str, old: str, new: str, complaint: str
 ) -> None:
+    model, steps = tmp_path / "model.pt", list[str]()
+    make_checkpoint(TEMPLATES[name]).save(model)
     with pytest.raises(ConfigError, match=complaint):
-        load_template(str(edited(tmp_path, old, new))).fill(describing_words(checkpoint))
+        export_package(model, template=str(edited(tmp_path, old, new, name)), progress=steps.append)
+    assert steps == [f"reading {model}"]
 
 
-def test_channel_names_arechannel_names_unlike_each_other() -> None:
+def test_channel_names_are_identifiers_unlike_each_other() -> None:
     names = ["cell wall", "cell-wall", "3rd", "class", "膜", "?"]
     assert channel_names(names) == ["cell_wall", "cell_wall_", "class_3rd", "class_class", "膜", "unnamed"]
 
