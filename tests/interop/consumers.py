@@ -30,8 +30,9 @@ from interop.environments import (
 PROBES = Path(__file__).parent / "probes"
 TIMEOUT = 300  # seconds for one consumer's answer
 ILASTIK_FORMATS = ("torchscript", "pytorch_state_dict")  # in the order of its preference; it never takes ONNX
-# Off the grid a tile cuts the network's cells elsewhere; of the label map this much must not notice.
-SAME_LABELS = 0.99
+# Off the grid a tile cuts the network's cells elsewhere; of the label map this much must not notice. The project's
+# requirement is 2 % of changed labels at every offset; benchmarks/offsets.py measures 1 % on average.
+SAME_LABELS = 0.98
 
 
 @dataclass(frozen=True)
