@@ -84,6 +84,25 @@ class MaskSettings(Settings):
         return self
 
 
+class AugmentationSettings(Settings):
+    """Random changes of the training patches; each patch has its own, drawn uniformly, and 0 turns one off."""
+
+    symmetries: bool = True
+    """Show each patch in a random one of its flips and right-angle rotations (within y and x; z is only flipped)."""
+    zoom: float = Field(0.0, ge=0, le=0.5)
+    """Largest relative change of scale within y and x: 0.1 draws factors from 0.9 to 1.1."""
+    elastic: float = Field(0.0, ge=0, le=10)
+    """Largest displacement of a pixel along y and x by a smooth random field, in pixels; a typical one is a fifth."""
+    blur: float = Field(0.0, ge=0, le=10)
+    """Largest sigma of a Gaussian blur within y and x, in pixels."""
+    contrast: float = Field(0.0, ge=0, lt=1)
+    """Largest relative change of the contrast of a channel: 0.1 draws factors from 0.9 to 1.1."""
+    brightness: float = Field(0.0, ge=0)
+    """Largest offset of the brightness of a channel, up or down, in standard deviations of the images."""
+    noise: float = Field(0.0, ge=0)
+    """Largest standard deviation of added Gaussian noise, in standard deviations of the images."""
+
+
 class TrainingSettings(Settings):
     """The optimisation."""
 
@@ -95,16 +114,23 @@ class TrainingSettings(Settings):
     """Validations without a gain of 0.001 in soft Dice before training stops."""
     batch_size: int = Field(128, ge=1)
     """Patches of a step."""
+    optimiser: Literal["adamw", "adamax"] = "adamw"
+    """The rule of the steps; Adamax scales them by the largest recent gradient, AdamW by its mean square."""
     learning_rate: float = Field(2e-3, gt=0)
-    """Largest learning rate (AdamW); reached after the warm-up, then lowered to 0 along a cosine."""
+    """Largest learning rate, reached after the warm-up."""
     warmup: float = Field(0.05, ge=0, le=1)
     """Share of the steps over which the learning rate rises from 0."""
+    schedule: Literal["cosine", "plateau"] = "cosine"
+    """After the warm-up: lower the learning rate to 0 along a cosine, or halve it whenever validation stalls."""
+    plateau_patience: int = Field(10, ge=1)
+    """Validations without a gain of 0.001 in soft Dice before schedule `plateau` halves the learning rate."""
     weight_decay: float = Field(1e-4, ge=0)
-    """Decoupled weight decay of AdamW."""
+    """Weight decay: decoupled from the gradient in AdamW, added to it in Adamax."""
+    ema: float = Field(0.0, ge=0, lt=1)
+    """Share of the averaged weights kept in a step (such as 0.999, less in the first steps); the average is validated
+    and becomes the model. 0 uses the weights as they are."""
     gradient_clip: float = Field(1.0, gt=0)
     """Largest norm of the gradient."""
-    symmetries: bool = True
-    """Show each patch in a random one of its flips and right-angle rotations (within y and x; z is only flipped)."""
     validation_fraction: float = Field(0.1, ge=0, lt=1)
     """Share of the labelled strokes of each class kept for validation, unless `slices.validation` names slices."""
     accelerator: Literal["auto", "cpu", "gpu", "mps"] = "auto"
@@ -150,6 +176,7 @@ class Run(Settings):
     network: NetworkSettings = NetworkSettings()
     loss: LossWeights = LossWeights()
     mask: MaskSettings = MaskSettings()
+    augmentation: AugmentationSettings = AugmentationSettings()
     training: TrainingSettings = TrainingSettings()
     frequencies: Literal["estimate", "balanced"] | dict[str, Annotated[float, Field(gt=0)]] = "estimate"
     """Class frequencies of the data, by class name; `estimate` takes them from the unlabelled pixels (EM), `balanced`
@@ -187,6 +214,10 @@ class Run(Settings):
         return self
 
 
+# Where a setting is now, for run files that are older.
+MOVED = {"training.symmetries": "augmentation.symmetries"}
+
+
 def load_run(path: Path) -> Run:
     """Return the settings in the YAML file `path`; relative paths in it start from its folder.
 
@@ -222,6 +253,8 @@ def describe_mistakes(path: Path, error: ValidationError, model: type[BaseModel]
         if mistake["type"] == "extra_forbidden":
             known = _known_keys(model, mistake["loc"][:-1])
             near = difflib.get_close_matches(str(mistake["loc"][-1]), known, n=1, cutoff=0.4)
+            if key in MOVED:
+                near = [MOVED[key]]
             hint = f"did you mean {near[0]}?" if near else f"the keys here are {', '.join(known)}"
             lines.append(f"{path}: {key} is not a setting; {hint}")
         elif mistake["type"] == "missing":

@@ -74,10 +74,18 @@ class AnchorSet:
 class Batch(NamedTuple):
     """Patches around anchors; b patches of c channels."""
 
-    patches: Tensor  # (b, c, *region + 2 * margin), normalised, nothing hidden
+    patches: Tensor  # (b, c, *region + 2 * margin), normalised, nothing hidden yet
     hidden: Tensor  # (b, 1, *region + 2 * margin), 1 where the network must not look
+    target: Tensor  # (b, c, *region), what the network should find where it must not look
     position: Tensor  # (b, dims), the anchor's phase: its place in the region
     labels: Tensor  # (b,), class indices
+
+
+def inner_region(x: Tensor, geometry: PatchGeometry) -> Tensor:
+    """Return the region (b, c, *region) of patches (b, c, *region + 2 * margin)."""
+    for axis, (margin, size) in enumerate(zip(geometry.margin, geometry.region, strict=True), start=2):
+        x = x.narrow(axis, margin, size)
+    return x
 
 
 @dataclass(frozen=True)
@@ -116,10 +124,11 @@ class PatchSource:
             positions.append(phase)
         ones = (1,) * len(self.geometry.region)
         mean, std = (values.reshape(-1, *ones) for values in (self.statistics.mean, self.statistics.std))
-        normalised = ((np.stack(patches) - mean) / std).astype(np.float32)
+        normalised = torch.from_numpy(((np.stack(patches) - mean) / std).astype(np.float32))
         return Batch(
-            torch.from_numpy(normalised),
+            normalised,
             torch.from_numpy(np.stack(hidden)[:, None].astype(np.float32)),
+            inner_region(normalised, self.geometry),
             torch.tensor(positions),
             torch.from_numpy(anchors.labels.copy()),
         )

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch.utils.data import IterableDataset
 
 from eseg_zoo.config import Run
+from eseg_zoo.data.augment import augment
 from eseg_zoo.data.labels import label_sections, read_labels
 from eseg_zoo.data.patches import Symmetry
 from eseg_zoo.data.sampling import AnchorSet, Batch, PatchSource, draw_balanced
@@ -73,6 +75,12 @@ def read_training_data(run: Run) -> TrainingData:
     else:
         fraction = run.training.validation_fraction
         anchors, validation = anchors.split_by_strokes(fraction, np.random.default_rng(run.seed))
+    if run.training.schedule == "plateau" and not len(validation):
+        files = ", ".join(str(path) for path in run.labels)
+        raise InputError(
+            f"{files}: no label is held out for validation, which training.schedule plateau follows; choose cosine, "
+            "label more strokes, or set slices.validation or training.validation_fraction"
+        )
     statistics = measure([images[i] for i in chosen["training"]])
     return TrainingData(images, chosen["training"], anchors, validation, statistics, voxel_size)
 
@@ -113,19 +121,22 @@ class TrainingBatches(IterableDataset[Batch]):
         super().__init__()
         self.source, self.anchors, self.run = source, anchors, run
         self.rng = np.random.default_rng(run.seed)
+        # A stream of its own: augmenting more or less draws the same anchors.
+        self.augmentation = torch.Generator().manual_seed(int(self.rng.spawn(1)[0].integers(2**63)))
 
     def __iter__(self) -> Iterator[Batch]:
-        settings, region = self.run.training, self.source.geometry.region
+        settings, geometry = self.run.training, self.source.geometry
         for _ in range(settings.epoch_steps):
             anchors = draw_balanced(self.anchors, settings.batch_size, self.rng)
             hidden = self.rng.random(settings.batch_size) < self.run.mask.probability
-            symmetries = [Symmetry.draw(len(region), self.rng) for _ in range(settings.batch_size)]
-            yield self.source.batch(
+            symmetries = [Symmetry.draw(len(geometry.region), self.rng) for _ in range(settings.batch_size)]
+            batch = self.source.batch(
                 anchors,
-                self.rng.integers(region, size=(settings.batch_size, len(region))),
+                self.rng.integers(geometry.region, size=(settings.batch_size, len(geometry.region))),
                 mask_sides=np.where(hidden, self.run.mask.size, 0),
-                symmetries=symmetries if settings.symmetries else None,
+                symmetries=symmetries if self.run.augmentation.symmetries else None,
             )
+            yield augment(batch, geometry, self.run.augmentation, self.augmentation)
 
 
 def validation_batches(source: PatchSource, anchors: AnchorSet, run: Run) -> list[Batch]:

@@ -9,10 +9,12 @@ import lightning.pytorch as pl
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR, LinearLR, ReduceLROnPlateau
 
-from eseg_zoo.config import Run
+from eseg_zoo.config import Run, TrainingSettings
 from eseg_zoo.data.patches import PatchGeometry
-from eseg_zoo.data.sampling import Batch
+from eseg_zoo.data.sampling import Batch, inner_region
 from eseg_zoo.losses import Anchors, loss_terms
 from eseg_zoo.metrics import Confusion, soft_dice
 from eseg_zoo.model.dense import Architecture
@@ -20,13 +22,13 @@ from eseg_zoo.model.hvae import HVAE
 
 # What the best checkpoint and early stopping go by: on the few held-out pixels the plain Dice has ties and jumps.
 CHOICE = "val/soft_dice"
+# A soft Dice that rises by less than this counts as stalled.
+SMALLEST_GAIN = 1e-3
 
-
-def inner_region(x: Tensor, geometry: PatchGeometry) -> Tensor:
-    """Return the region (b, c, *region) of patches (b, c, *region + 2 * margin)."""
-    for axis, (margin, size) in enumerate(zip(geometry.margin, geometry.region, strict=True), start=2):
-        x = x.narrow(axis, margin, size)
-    return x
+OPTIMISERS: dict[str, type[torch.optim.AdamW | torch.optim.Adamax]] = {
+    "adamw": torch.optim.AdamW,
+    "adamax": torch.optim.Adamax,
+}
 
 
 class SupervisedTraining(pl.LightningModule):
@@ -53,7 +55,7 @@ class SupervisedTraining(pl.LightningModule):
             generation,
             self.hvae.mixture,
             Anchors(batch.position, batch.labels),
-            image=inner_region(batch.patches, self.patch_geometry),
+            image=batch.target,
             hidden=inner_region(batch.hidden, self.patch_geometry),
             strides=self.strides,
         )
@@ -93,13 +95,43 @@ class SupervisedTraining(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         settings = self.run.training
-        optimiser = torch.optim.AdamW(self.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
-        rising = max(round(settings.warmup * settings.steps), 1)
+        optimiser = OPTIMISERS[settings.optimiser](
+            self.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+        )
+        schedule = {"cosine": cosine_schedule, "plateau": plateau_schedule}[settings.schedule]
+        return [optimiser], schedule(optimiser, settings)
 
-        def share(step: int) -> float:
-            if step < rising:
-                return (step + 1) / rising
-            return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(settings.steps - rising, 1)))
 
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, share)
-        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+def cosine_schedule(optimiser: Optimizer, settings: TrainingSettings) -> list[dict[str, Any]]:
+    """Return Lightning's description of a warm-up from 0, then a cosine that ends at 0 with the last step."""
+    rising = _warmup_steps(settings)
+
+    def share(step: int) -> float:
+        if step < rising:
+            return (step + 1) / rising
+        return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(settings.steps - rising, 1)))
+
+    return [{"scheduler": LambdaLR(optimiser, share), "interval": "step"}]
+
+
+def plateau_schedule(optimiser: Optimizer, settings: TrainingSettings) -> list[dict[str, Any]]:
+    """Return Lightning's description of the same warm-up, then half the rate whenever the soft Dice has stalled."""
+    rising = _warmup_steps(settings)
+    warmup = LinearLR(optimiser, 1 / rising, total_iters=rising - 1)
+    plateau = ReduceLROnPlateau(
+        optimiser,
+        "max",
+        factor=0.5,
+        patience=settings.plateau_patience - 1,  # torch lowers the rate one validation after its patience
+        threshold=SMALLEST_GAIN,
+        threshold_mode="abs",
+    )
+    plateau.cooldown_counter = rising // settings.epoch_steps  # validations within the warm-up do not count
+    return [
+        {"scheduler": warmup, "interval": "step"},
+        {"scheduler": plateau, "interval": "epoch", "monitor": CHOICE},
+    ]
+
+
+def _warmup_steps(settings: TrainingSettings) -> int:
+    return max(round(settings.warmup * settings.steps), 1)

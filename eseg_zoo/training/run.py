@@ -34,8 +34,9 @@ from eseg_zoo.inference.volume import predict_section, prepare
 from eseg_zoo.losses import Anchors
 from eseg_zoo.model.dense import Architecture, DenseSegmenter
 from eseg_zoo.output import make_folder, refuse_existing
+from eseg_zoo.training.averaging import MovingAverage
 from eseg_zoo.training.data import TrainingBatches, TrainingData, read_training_data, validation_batches
-from eseg_zoo.training.module import CHOICE, SupervisedTraining
+from eseg_zoo.training.module import CHOICE, SMALLEST_GAIN, SupervisedTraining
 from eseg_zoo.training.progress import TrainingProgress
 
 log = logging.getLogger(__name__)
@@ -45,8 +46,6 @@ log = logging.getLogger(__name__)
 FREQUENCY_SECTIONS = 8
 FREQUENCY_SIDE = {2: 768, 3: 96}
 FREQUENCY_STEP = 3
-# A soft Dice that rises by less than this counts as stalled.
-SMALLEST_GAIN = 1e-3
 # Side of the sample in the checkpoint: large enough to look at, small enough to ship.
 SAMPLE_SIDE = {2: 512, 3: 64}
 
@@ -96,6 +95,8 @@ def _fit(run: Run, module: SupervisedTraining, source: PatchSource, data: Traini
         last = ModelCheckpoint(run.out, filename="last", enable_version_counter=False)
         best = ModelCheckpoint(run.out, filename="best", monitor=CHOICE, mode="max", enable_version_counter=False)
         callbacks: list[Callback] = [TrainingProgress(), last]
+        if settings.ema:
+            callbacks.append(MovingAverage(settings.ema))
         if validated:
             callbacks += [best, EarlyStopping(CHOICE, mode="max", patience=settings.patience, min_delta=SMALLEST_GAIN)]
         trainer = pl.Trainer(
