@@ -89,7 +89,7 @@ class AugmentationSettings(Settings):
 
     symmetries: bool = True
     """Show each patch in a random one of its flips and right-angle rotations (within y and x; z is only flipped)."""
-    zoom: float = Field(0.0, ge=0, le=0.5)
+    zoom: float = Field(0.0, ge=0, le=0.25)
     """Largest relative change of scale within y and x: 0.1 draws factors from 0.9 to 1.1."""
     elastic: float = Field(0.0, ge=0, le=10)
     """Largest displacement of a pixel along y and x by a smooth random field, in pixels; a typical one is a fifth."""

@@ -127,6 +127,11 @@ def test_a_mistyped_nested_key_names_the_nearest(mistakes: Any) -> None:
     ]
 
 
+def test_a_key_that_moved_names_its_new_place(mistakes: Any) -> None:
+    line = "training.symmetries is not a setting; did you mean augmentation.symmetries?"
+    assert mistakes(training={"symmetries": False}) == [line]
+
+
 def test_a_key_like_no_other_lists_the_keys(mistakes: Any) -> None:
     assert mistakes(loss={"qqq": 1}) == ["loss.qqq is not a setting; the keys here are alpha, beta, gamma"]
 
@@ -144,6 +149,13 @@ def test_every_mistake_has_its_line(mistakes: Any) -> None:
         ("training", "learning_rate", 0, "greater than 0"),
         ("training", "validation_fraction", 1, "less than 1"),
         ("training", "steps", 1.5, "valid integer"),
+        ("training", "ema", 1.0, "less than 1"),
+        ("training", "optimiser", "sgd", "'adamw' or 'adamax'"),
+        ("training", "schedule", "step", "'cosine' or 'plateau'"),
+        ("augmentation", "zoom", 0.3, "less than or equal to 0.25"),
+        ("augmentation", "contrast", 1, "less than 1"),
+        ("augmentation", "elastic", 11, "less than or equal to 10"),
+        ("augmentation", "noise", -0.1, "greater than or equal to 0"),
         ("mask", "probability", 1.5, "less than or equal to 1"),
         ("network", "dims", 4, "2 or 3"),
         ("network", "filters", [], "at least 1 item"),

@@ -16,7 +16,9 @@ import yaml
 
 from eseg_zoo.checkpoint import Checkpoint
 from eseg_zoo.config import load_run
-from eseg_zoo.errors import OutputError
+from eseg_zoo.data.patches import PatchGeometry
+from eseg_zoo.data.sampling import PatchSource
+from eseg_zoo.errors import InputError, OutputError
 from eseg_zoo.training.data import TrainingBatches, read_training_data, validation_batches
 from eseg_zoo.training.run import train
 
@@ -105,15 +107,64 @@ def test_the_model_holds_the_weights_of_the_best_validation(inputs: Path) -> Non
     assert Checkpoint.load(out / "model.pt").training.validation["soft_dice"] == pytest.approx(highest)
 
 
+def test_the_averaged_weights_are_validated_and_become_the_model(inputs: Path) -> None:
+    settings = {"steps": 12, "epoch_steps": 4, "batch_size": 8, "accelerator": "cpu", "learning_rate": 0.05, "ema": 0.9}
+    out = train(load_run(write_run(inputs, training=settings))).parent
+    best, checkpoint = torch.load(out / "best.ckpt", weights_only=True), Checkpoint.load(out / "model.pt")
+    for key, value in checkpoint.segmenter_state.items():
+        if key.startswith("classifier."):
+            assert torch.equal(value, best["state_dict"][f"hvae.{key}"]), key
+    key = "classifier.head.classify.weight"
+    assert not torch.equal(checkpoint.segmenter_state[key], best["current_model_state"][f"hvae.{key}"])
+    with (out / "metrics.csv").open(encoding="utf-8", newline="") as file:
+        *validated, final = (float(row["val/soft_dice"]) for row in csv.DictReader(file) if row["val/loss"])
+    assert final == pytest.approx(max(validated))  # the weights of the best validation, looked at again
+
+
+def test_every_augmentation_and_the_other_optimiser_schedule_and_average_train_reproducibly(inputs: Path) -> None:
+    augmentation = {"zoom": 0.1, "elastic": 2, "blur": 1, "contrast": 0.2, "brightness": 0.2, "noise": 0.2}
+    training = {"steps": 60, "epoch_steps": 10, "batch_size": 16, "accelerator": "cpu", "learning_rate": 0.01}
+    training |= {"optimiser": "adamax", "schedule": "plateau", "plateau_patience": 1, "ema": 0.9}
+    changes: Any = {"augmentation": augmentation, "training": training}
+    first, second = (
+        Checkpoint.load(train(load_run(write_run(inputs, out=out, **changes)))) for out in ("first", "second")
+    )
+    assert all(torch.equal(value, second.segmenter_state[key]) for key, value in first.segmenter_state.items())
+    assert first.training.validation["mean_dice"] > 0.9
+    last = torch.load(inputs / "first" / "last.ckpt", weights_only=True)
+    assert last["optimizer_states"][0]["param_groups"][0]["lr"] < 0.01  # validation has stalled
+    assert "exp_inf" in last["optimizer_states"][0]["state"][0]  # Adamax's own
+
+
+def test_augmenting_draws_the_same_anchors(inputs: Path) -> None:
+    drawn = []
+    for augmentation in ({}, {"noise": 0.5, "zoom": 0.1}):
+        run = load_run(write_run(inputs, augmentation=augmentation))
+        data = read_training_data(run)
+        source = PatchSource.of(data.images, PatchGeometry((8, 8), (4, 4)), data.statistics)
+        drawn.append(list(TrainingBatches(source, data.training, run)))
+    for plain, noisy in zip(*drawn, strict=True):
+        assert torch.equal(plain.position, noisy.position)
+        assert torch.equal(plain.labels, noisy.labels)
+        assert not torch.equal(plain.patches, noisy.patches)
+
+
+def test_a_plateau_schedule_without_validation_is_refused(inputs: Path) -> None:
+    settings = {"validation_fraction": 0, "schedule": "plateau"}
+    with pytest.raises(InputError, match=r"no label is held out for validation, which training\.schedule plateau"):
+        read_training_data(load_run(write_run(inputs, training=settings)))
+
+
 def test_training_stops_early_when_validation_stalls(inputs: Path) -> None:
     stalled = {"steps": 200, "epoch_steps": 2, "patience": 3, "learning_rate": 1e-12, "accelerator": "cpu"}
     checkpoint = Checkpoint.load(train(load_run(write_run(inputs, training=stalled | {"batch_size": 2}))))
     assert checkpoint.training.steps < 200
 
 
-def test_an_interruption_still_writes_the_model(inputs: Path) -> None:
+@pytest.mark.parametrize("more", [{}, {"ema": 0.9, "schedule": "plateau"}], ids=["default", "average and plateau"])
+def test_an_interruption_still_writes_the_model(inputs: Path, more: dict[str, Any]) -> None:
     settings = {"steps": 100000, "epoch_steps": 2, "batch_size": 2, "patience": 100000, "accelerator": "cpu"}
-    run = load_run(write_run(inputs, training=settings))
+    run = load_run(write_run(inputs, training=settings | more))
 
     def interrupt() -> None:
         deadline = time.monotonic() + 60
@@ -146,9 +197,6 @@ def test_slices_decide_what_is_trained_on_and_validated_on(inputs: Path) -> None
 def test_batches_are_class_balanced_and_hide_the_wanted_share(inputs: Path) -> None:
     run = load_run(write_run(inputs, mask={"size": 3, "probability": 0.5}))
     data = read_training_data(run)
-    from eseg_zoo.data.patches import PatchGeometry
-    from eseg_zoo.data.sampling import PatchSource
-
     source = PatchSource.of(data.images, PatchGeometry((8, 8), (4, 4)), data.statistics)
     batches = list(TrainingBatches(source, data.training, run))
     assert len(batches) == run.training.epoch_steps
