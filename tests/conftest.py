@@ -13,7 +13,7 @@ from scipy import ndimage
 from torch import nn
 
 from eseg_zoo.checkpoint import Checkpoint, TrainingRecord
-from eseg_zoo.model.dense import DenseSegmenter
+from eseg_zoo.model.dense import DenseSegmenter, StandardisedConvolution
 
 # Facts, not speed: a busy machine must not fail a test.
 settings.register_profile("untimed", deadline=None)
@@ -51,17 +51,13 @@ def texture(shape: tuple[int, ...], seed: int) -> torch.Tensor:
 
 
 def random_checkpoint(dims: int = 2, *, channels: int = 1, classes: int = 3, seed: int = 0) -> Checkpoint:
-    """A checkpoint with random weights, batch norm statistics, normalisation and class-frequency correction."""
+    """A checkpoint with random weights, normalisation and class-frequency correction."""
     torch.manual_seed(seed)
     architecture = ARCHITECTURES[dims] | {"channels": channels, "classes": classes}
     segmenter = DenseSegmenter(**architecture)
     for module in segmenter.modules():
-        if isinstance(module, nn.BatchNorm2d | nn.BatchNorm3d):
-            assert module.running_mean is not None
-            assert module.running_var is not None
-            module.running_mean.normal_(0, 0.3)
-            module.running_var.uniform_(0.3, 2)
-            nn.init.uniform_(module.weight, 0.5, 1.5)
+        if isinstance(module, StandardisedConvolution):
+            nn.init.uniform_(module.gain, 0.7, 2)
             nn.init.normal_(module.bias, 0, 0.3)
     with torch.no_grad():  # so that probabilities go from 0 to 1, as after training
         segmenter.classifier.head.classify.weight.mul_(30)  # type: ignore[operator]

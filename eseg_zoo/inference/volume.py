@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from eseg_zoo.model.dense import DenseSegmenter, fold_batch_norms
+from eseg_zoo.model.dense import DenseSegmenter, fold_standardisation
 
 # Pixels of a tile along each axis for each spatial rank; 2D: about 0.3 GB of activations at 64 filters.
 DEFAULT_TILE = {2: 1024, 3: 96}
@@ -17,7 +17,7 @@ DEFAULT_TILE = {2: 1024, 3: 96}
 
 def prepare(segmenter: DenseSegmenter, device: torch.device) -> DenseSegmenter:
     """Return the segmenter, changed in place for fast prediction on `device`; the numbers stay equal to rounding."""
-    fold_batch_norms(segmenter)
+    fold_standardisation(segmenter)
     layout = torch.channels_last if len(segmenter.geometry.axes) == 2 else torch.channels_last_3d
     segmenter.to(device).to(memory_format=layout)  # type: ignore[call-overload]
     return segmenter

@@ -14,16 +14,13 @@ def moving_average(decay: float, average: Tensor, current: Tensor, updates: Tens
     """Return the exponential moving average after one more step; `updates` counts the ones before it, from 1.
 
     The decay rises as (1 + updates) / (10 + updates), so that a short training does not keep its first weights.
-    Whole numbers, the counters of batch normalisation, are not averaged.
     """
-    if not average.is_floating_point():
-        return current
     kept = ((1 + updates) / (10 + updates)).clamp(max=decay).to(average.dtype)
     return torch.lerp(average, current, 1 - kept)
 
 
 class MovingAverage(WeightAveraging):
-    """The exponential moving average of all weights and of the statistics of batch normalisation.
+    """The exponential moving average of all weights.
 
     Every validation and every checkpoint's `state_dict` has the averages; a checkpoint keeps the weights at hand too,
     and training can go on from both. After the fit the module holds the averages.

@@ -30,5 +30,5 @@ def to_torchscript(checkpoint: Checkpoint, folder: Path) -> TorchscriptWeightsDe
         sha256=get_sha256(weights),
         parent="pytorch_state_dict",
         pytorch_version=Version(torch.__version__.split("+")[0]),
-        comment="Traced and frozen; batch normalisation folded into the convolutions.",
+        comment="Traced and frozen; weight standardisation folded into the convolutions.",
     )

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from eseg_zoo.checkpoint import Checkpoint
-from eseg_zoo.model.dense import DenseSegmenter, fold_batch_norms
+from eseg_zoo.model.dense import DenseSegmenter, fold_standardisation
 
 _CHANNELS_LAST = {2: torch.channels_last, 3: torch.channels_last_3d}
 
@@ -32,9 +32,9 @@ def known_warnings() -> Iterator[None]:
 
 
 def folded_segmenter(checkpoint: Checkpoint) -> DenseSegmenter:
-    """Return the inference network with its batch norms folded and its weights channels-last, both for speed."""
+    """Return the inference network with its standardisation folded and its weights channels-last, both for speed."""
     segmenter = checkpoint.segmenter().requires_grad_(False)
-    fold_batch_norms(segmenter)
+    fold_standardisation(segmenter)
     segmenter.to(memory_format=_CHANNELS_LAST[checkpoint.dims])  # type: ignore[call-overload]
     return segmenter
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from eseg_zoo.checkpoint import Checkpoint
 from eseg_zoo.inference.volume import predict_section, prepare
-from eseg_zoo.model.dense import ConvNorm, DenseSegmenter
+from eseg_zoo.model.dense import DenseSegmenter, StandardisedConvolution
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +89,7 @@ def test_preparing_folds_the_network_and_keeps_the_numbers(
     source = make_checkpoint(dims)
     section = noise(1, *(5, 33, 34)[-dims:])
     prepared = prepare(source.segmenter(), torch.device("cpu"))
-    assert not any(isinstance(module, ConvNorm) for module in prepared.modules())
+    assert not any(isinstance(module, StandardisedConvolution) for module in prepared.modules())
     assert_same(predict_section(prepared, section, tile=16), whole(source.segmenter(), section))
 
 

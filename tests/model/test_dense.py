@@ -16,13 +16,13 @@ from torch import Tensor, nn
 from eseg_zoo.data.patches import PatchGeometry
 from eseg_zoo.model.dense import (
     BlurPool,
-    ConvNorm,
     DenseSegmenter,
     Geometry,
     ResidualBlock,
+    StandardisedConvolution,
     TopLevel,
     Upsample,
-    fold_batch_norms,
+    fold_standardisation,
     reflection_index,
 )
 
@@ -44,16 +44,14 @@ def random_segmenter(architecture: dict[str, Any], seed: int = 0) -> DenseSegmen
     generator = torch.Generator().manual_seed(seed)
     segmenter = DenseSegmenter(**architecture).eval()
     for module in segmenter.modules():
-        if isinstance(module, nn.BatchNorm2d | nn.BatchNorm3d):
-            module.running_mean.normal_(0, 0.3, generator=generator)
-            module.running_var.uniform_(0.5, 2, generator=generator)
-            nn.init.uniform_(module.weight, 0.5, 1.5, generator=generator)
+        if isinstance(module, StandardisedConvolution):
+            nn.init.normal_(module.weight, 0.3, 2, generator=generator)
+            nn.init.uniform_(module.gain, 0.5, 1.5, generator=generator)
             nn.init.normal_(module.bias, 0, 0.3, generator=generator)
         elif isinstance(module, nn.Conv2d | nn.Conv3d):
             inputs = module.weight[0].numel()
             nn.init.normal_(module.weight, 0, (2 / inputs) ** 0.5, generator=generator)
-            if module.bias is not None:
-                nn.init.normal_(module.bias, 0, 0.3, generator=generator)
+            nn.init.normal_(module.bias, 0, 0.3, generator=generator)
     segmenter.mean.normal_(100, 10, generator=generator)
     segmenter.std.uniform_(20, 40, generator=generator)
     segmenter.temperature.fill_(1.6)
@@ -239,15 +237,39 @@ def test_twice_the_temperature_takes_the_root_of_the_odds() -> None:
 
 
 @pytest.mark.parametrize("architecture", [PLANE, ANISOTROPIC], ids=["2D", "3D"])
-def test_folding_batch_norms_changes_nothing(architecture: dict[str, Any]) -> None:
+def test_folding_the_standardisation_changes_nothing(architecture: dict[str, Any]) -> None:
     segmenter = random_segmenter(architecture).double()
     image = torch.from_numpy(random_image(architecture["channels"], (20, 12, 9)[-architecture["dims"] :]))[None]
     with torch.no_grad():
         before = segmenter(image)
-        fold_batch_norms(segmenter)
+        fold_standardisation(segmenter)
         after = segmenter(image)
-    assert not any(isinstance(module, ConvNorm | nn.BatchNorm2d | nn.BatchNorm3d) for module in segmenter.modules())
+    assert not any(isinstance(module, StandardisedConvolution) for module in segmenter.modules())
     torch.testing.assert_close(after, before, rtol=0, atol=1e-12)
+
+
+def test_a_standardised_convolution_has_kernels_of_mean_0_and_variance_1_over_fan_in() -> None:
+    layer = StandardisedConvolution(2, 3, 5, (3, 1))
+    nn.init.normal_(layer.weight, 7, 0.1)
+    nn.init.uniform_(layer.bias, -1, 1)
+    layer.gain.data[4] = 0.25
+    weight = layer.weight.detach().numpy().astype(np.float64)
+    gain = np.array([2**0.5] * 4 + [0.25])
+    expected = np.zeros((1, 5, 4, 6))
+    image = np.random.default_rng(0).normal(size=(1, 3, 6, 6))
+    for c in range(5):
+        kernel = gain[c] * (weight[c] - weight[c].mean()) / (weight[c].std() * 3)  # the root of the fan-in, 9
+        for y, x in np.ndindex(4, 6):
+            expected[0, c, y, x] = (kernel * image[0, :, y : y + 3, x : x + 1]).sum() + layer.bias[c].item()
+    found = layer(torch.from_numpy(image).float())
+    torch.testing.assert_close(found, torch.from_numpy(expected).float(), rtol=1e-5, atol=1e-5)
+
+
+def test_training_logits_do_not_depend_on_the_rest_of_the_batch() -> None:
+    classifier = random_segmenter(PLANE).classifier.train()
+    patches = torch.randn(3, PLANE["channels"], 112, 112)
+    others = torch.cat([patches[:1], 5 + 3 * torch.randn(2, PLANE["channels"], 112, 112)])
+    torch.testing.assert_close(classifier(others)[:1], classifier(patches)[:1], rtol=0, atol=1e-5)
 
 
 def test_blur_pool_is_the_binomial_average_of_four_pixels() -> None:
@@ -265,7 +287,7 @@ def test_upsampling_is_linear_and_aligned_with_the_cells() -> None:
 
 def test_a_residual_block_with_dead_convolutions_is_its_cropped_input() -> None:
     block = ResidualBlock(2, 1, 1, (3, 1)).eval()
-    nn.init.zeros_(block.second[0].weight)
+    nn.init.zeros_(block.second.gain)
     x = torch.arange(30.0).reshape(1, 1, 6, 5)
     with torch.no_grad():
         torch.testing.assert_close(block(x), x[:, :, 2:-2], rtol=0, atol=0)
