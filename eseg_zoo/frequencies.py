@@ -4,13 +4,24 @@ Anchors are drawn class-balanced, so a trained network over-predicts rare classe
 its logits move by log(pi / pi_training). The frequencies are the user's own estimate or come from EM over unlabelled
 pixels. Source: M. Saerens, P. Latinne, C. Decaestecker, "Adjusting the outputs of a classifier to new a priori
 probabilities: a simple procedure", Neural Computation 14 (2002).
+
+A rare class can collapse: soft likelihoods let EM explain it away, and a shift that is right for a calibrated network
+removes it from the class map of one that is not. Both show on unlabelled pixels, without a label: far fewer pixels are
+predicted as the class than its frequency promises. `consistent_frequencies` and `largest_strength` measure just that.
 """
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import softmax
 
 # The rarest class keeps this share: below it EM would remove the class from every prediction for good.
 SMALLEST_FREQUENCY = 1e-3
+# EM may use a temperature if every class then keeps this share of the pixels that its estimate promises.
+CONSISTENT = 0.75
+# A class that keeps less than this share has collapsed; the shift is then weakened.
+COLLAPSED = 0.5
+# Temperatures and strengths that are tried, from the largest downwards.
+TRIED = 11
 
 
 def estimate_frequencies(
@@ -36,7 +47,66 @@ def estimate_frequencies(
     return frequencies
 
 
-def log_prior_shift(frequencies: NDArray[np.floating], *, training: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Return what to add to the logits (classes,) of a classifier trained with the frequencies `training`."""
-    shift: NDArray[np.float64] = np.log(frequencies) - np.log(training)
+def consistent_frequencies(
+    logits: NDArray[np.floating], *, temperature: float, training: NDArray[np.floating]
+) -> NDArray[np.float64]:
+    """Return class frequencies (classes,) of the data that `logits` (pixels, classes) were predicted on.
+
+    EM at the fitted temperature finds the truth if the network is calibrated at every likelihood, and otherwise loses
+    rare classes; EM at 1 keeps them, but finds more of them than there are. So this is EM at the largest temperature
+    between 1 and `temperature` whose estimate fits its own consequence: with the shift that it asks for, every class
+    keeps `CONSISTENT` of the pixels (see `kept_share`). If none does, it is EM at 1. A temperature below 1 is used as
+    it is.
+    """
+    frequencies = np.asarray(training, np.float64)
+    for tried in np.linspace(temperature, min(temperature, 1), TRIED if temperature > 1 else 1):
+        frequencies = estimate_frequencies(softmax(logits / tried, axis=1), training=training)
+        shift = log_prior_shift(frequencies, training=training)
+        if kept_share(logits / temperature, shift, frequencies=frequencies) >= CONSISTENT:
+            break
+    return frequencies
+
+
+def largest_strength(
+    logits: NDArray[np.floating], frequencies: NDArray[np.floating], *, training: NDArray[np.floating], limit: float = 1
+) -> float:
+    """Return the largest strength up to `limit` (0..1) of the shift to `frequencies` at which no class collapses.
+
+    `logits` (pixels, classes) are those of unlabelled pixels, divided by the temperature. A class has collapsed when it
+    keeps less than `COLLAPSED` of its pixels (see `kept_share`); without a shift none has.
+    """
+
+    def kept(strength: float) -> float:
+        shift = log_prior_shift(frequencies, training=training, strength=strength)
+        return kept_share(logits, shift, frequencies=frequencies)
+
+    return next(float(strength) for strength in np.linspace(limit, 0, TRIED) if kept(strength) >= COLLAPSED)
+
+
+def kept_share(
+    logits: NDArray[np.floating], shift: NDArray[np.floating], *, frequencies: NDArray[np.floating]
+) -> float:
+    """Return predicted over promised pixels for the class where this is least, with `shift` added to the logits.
+
+    Promised is the share in `frequencies`, or, where this is less, what is predicted without a shift: a class that the
+    network does not see cannot be lost.
+    """
+    promised = np.minimum(frequencies, _predicted_shares(logits))
+    found = _predicted_shares(logits + shift.astype(logits.dtype))
+    return float((found[promised > 0] / promised[promised > 0]).min())
+
+
+def log_prior_shift(
+    frequencies: NDArray[np.floating], *, training: NDArray[np.floating], strength: float = 1
+) -> NDArray[np.float64]:
+    """Return what to add to the logits (classes,) of a classifier trained with the frequencies `training`.
+
+    `strength` is 0 (no correction) to 1 (the whole of it).
+    """
+    shift: NDArray[np.float64] = strength * (np.log(frequencies) - np.log(training))
     return shift
+
+
+def _predicted_shares(logits: NDArray[np.floating]) -> NDArray[np.float64]:
+    shares: NDArray[np.float64] = np.bincount(logits.argmax(1), minlength=logits.shape[1]) / len(logits)
+    return shares
