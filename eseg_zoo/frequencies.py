@@ -7,7 +7,8 @@ probabilities: a simple procedure", Neural Computation 14 (2002).
 
 A rare class can collapse: soft likelihoods let EM explain it away, and a shift that is right for a calibrated network
 removes it from the class map of one that is not. Both show on unlabelled pixels, without a label: far fewer pixels are
-predicted as the class than its frequency promises. `consistent_frequencies` and `largest_strength` measure just that.
+predicted as the class than its frequency promises. `consistent_frequencies` and `largest_strength` measure just that;
+`supported_strength` asks the held-out labels.
 """
 
 import numpy as np
@@ -22,6 +23,11 @@ CONSISTENT = 0.75
 COLLAPSED = 0.5
 # Temperatures and strengths that are tried, from the largest downwards.
 TRIED = 11
+# Resampled label sets, and how many of their standard deviations a strength must be worse by to be given up.
+RESAMPLED = 200
+DEVIATIONS = 2
+# Held-out labels of each class below which resampling says nothing: among six it saw certainty where there was none.
+FEWEST_LABELS = 20
 
 
 def estimate_frequencies(
@@ -83,6 +89,32 @@ def largest_strength(
     return next(float(strength) for strength in np.linspace(limit, 0, TRIED) if kept(strength) >= COLLAPSED)
 
 
+def supported_strength(
+    logits: NDArray[np.floating],
+    labels: NDArray[np.integer],
+    frequencies: NDArray[np.floating],
+    *,
+    training: NDArray[np.floating],
+    limit: float,
+    rng: np.random.Generator,
+) -> float:
+    """Return the largest strength up to `limit` (0..1) that held-out labels do not speak against.
+
+    `logits` (pixels, classes), divided by the temperature, and `labels` (pixels,) are of labelled pixels that the
+    network was not trained on. Each class weighs as much as its frequency, and a strength is judged by the mean Dice:
+    it must not be worse than the best one by more than `DEVIATIONS` standard deviations of that difference among
+    resampled labels (bootstrap within each class). Fewer than `FEWEST_LABELS` of any class decide nothing.
+    """
+    if np.bincount(labels, minlength=len(frequencies)).min() < FEWEST_LABELS:
+        return limit
+    weights = _resampled_weights(labels, frequencies, rng)
+    strengths = np.linspace(limit, 0, TRIED)
+    shifts = [log_prior_shift(frequencies, training=training, strength=strength) for strength in strengths]
+    dice = np.array([_mean_dice(labels, (logits + shift).argmax(1), weights) for shift in shifts])
+    loss = dice[dice[:, 0].argmax()] - dice  # (strengths, 1 + resampled), the labels as they are first
+    return float(strengths[np.argmax(loss[:, 0] <= DEVIATIONS * loss[:, 1:].std(1))])
+
+
 def kept_share(
     logits: NDArray[np.floating], shift: NDArray[np.floating], *, frequencies: NDArray[np.floating]
 ) -> float:
@@ -110,3 +142,25 @@ def log_prior_shift(
 def _predicted_shares(logits: NDArray[np.floating]) -> NDArray[np.float64]:
     shares: NDArray[np.float64] = np.bincount(logits.argmax(1), minlength=logits.shape[1]) / len(logits)
     return shares
+
+
+def _resampled_weights(
+    labels: NDArray[np.integer], frequencies: NDArray[np.floating], rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """Return weights (1 + RESAMPLED, pixels) that give each class its frequency: as they are first, then resampled."""
+    weights = np.zeros((1 + RESAMPLED, len(labels)))
+    for index in np.unique(labels):
+        pixels = np.flatnonzero(labels == index)
+        drawn = rng.multinomial(len(pixels), np.full(len(pixels), 1 / len(pixels)), RESAMPLED)
+        weights[0, pixels] = frequencies[index] / len(pixels)
+        weights[1:, pixels] = drawn * frequencies[index] / len(pixels)
+    return weights
+
+
+def _mean_dice(
+    labels: NDArray[np.integer], predicted: NDArray[np.integer], weights: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return the mean Dice (rows,) of the classes, each of which is labelled, for each row of weights (rows, pixels)."""
+    one_hot = np.eye(labels.max() + 1)
+    truth, found = one_hot[labels], one_hot[predicted]
+    return np.asarray((2 * (weights @ (truth * found)) / (weights @ (truth + found))).mean(1))

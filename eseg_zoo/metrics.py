@@ -98,9 +98,10 @@ class Reliability:
         return float(np.abs(self.right - self.confidences).sum() / total) if total else float("nan")
 
 
-# Bins of the uncertainty, even in its square root, because most pixels are nearly sure; with them the area under the
-# curve is exact to 1e-3 and better.
-UNCERTAINTY_BINS = 10_000
+# Bits of a float32 that do not count for the bin of an uncertainty. The others, read as an integer, rise with it, and a
+# bin is at most 0.4 % of its value wide: most pixels of a trained network are nearly sure, each to a degree of its own.
+_IGNORED_BITS = 15
+UNCERTAINTY_BINS = (int(np.float32(1).view(np.int32)) >> _IGNORED_BITS) + 1
 
 
 @dataclass(frozen=True)
@@ -113,8 +114,7 @@ class ErrorRanking:
     @classmethod
     def of(cls, uncertainty: NDArray[np.floating], wrong: NDArray[np.bool_]) -> ErrorRanking:
         """Count the uncertainty, 0..1, of labelled pixels, and whether their class is wrong; arrays of one shape."""
-        bins = np.sqrt(np.clip(uncertainty, 0, 1), dtype=np.float64) * UNCERTAINTY_BINS
-        bins = np.minimum(bins.astype(np.int64), UNCERTAINTY_BINS - 1)
+        bins = np.clip(uncertainty, 0, 1).astype(np.float32).view(np.int32) >> _IGNORED_BITS
         return cls(*(np.bincount(bins[chosen], minlength=UNCERTAINTY_BINS) for chosen in (~wrong, wrong)))
 
     def __add__(self, other: ErrorRanking) -> ErrorRanking:
@@ -124,9 +124,9 @@ class ErrorRanking:
     def auroc(self) -> float:
         """Chance that a wrong pixel is less certain than a right one, a tie counting half; NaN if either is missing.
 
-        It is the area under the receiver operating characteristic: 0.5 for chance, 1 for errors ranked first. Source:
-        J. Hanley, B. McNeil, "The meaning and use of the area under a receiver operating characteristic (ROC) curve",
-        Radiology 143 (1982).
+        Two pixels of one bin count as tied, which changes it by less than 1e-3. It is the area under the receiver
+        operating characteristic: 0.5 for chance, 1 for errors ranked first. Source: J. Hanley, B. McNeil, "The meaning
+        and use of the area under a receiver operating characteristic (ROC) curve", Radiology 143 (1982).
         """
         pairs = float(self.right.sum()) * float(self.wrong.sum())
         below = np.cumsum(self.right) - self.right / 2

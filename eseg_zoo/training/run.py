@@ -29,7 +29,7 @@ from eseg_zoo.config import Run
 from eseg_zoo.data.patches import PatchGeometry
 from eseg_zoo.data.sampling import AnchorSet, Batch, PatchSource
 from eseg_zoo.errors import OutputError
-from eseg_zoo.frequencies import consistent_frequencies, largest_strength, log_prior_shift
+from eseg_zoo.frequencies import consistent_frequencies, largest_strength, log_prior_shift, supported_strength
 from eseg_zoo.inference.volume import predict_section, prepare
 from eseg_zoo.losses import Anchors
 from eseg_zoo.model.dense import Architecture, DenseSegmenter
@@ -183,9 +183,10 @@ def _checkpoint(
     segmenter.classifier.load_state_dict(module.hvae.classifier.state_dict())
     segmenter.mean.copy_(torch.from_numpy(data.statistics.mean).reshape(segmenter.mean.shape))
     segmenter.std.copy_(torch.from_numpy(data.statistics.std).reshape(segmenter.std.shape))
-    segmenter.temperature.fill_(_temperature(module, source, data))
+    held_out = _held_out_logits(module, source, data)
+    segmenter.temperature.fill_(fit_temperature(*held_out))
     balanced = np.full(len(run.classes), 1 / len(run.classes))
-    frequencies, strength = _class_frequencies(run, data, segmenter, balanced)
+    frequencies, strength = _class_frequencies(run, data, segmenter, balanced, held_out)
     shift = torch.from_numpy(log_prior_shift(frequencies, training=balanced, strength=strength))
     segmenter.log_prior_shift.copy_(shift.reshape(segmenter.log_prior_shift.shape))
     return Checkpoint(
@@ -205,21 +206,27 @@ def _checkpoint(
     )
 
 
-def _temperature(module: SupervisedTraining, source: PatchSource, data: TrainingData) -> float:
-    """Return the temperature that fits the held-out labels."""
+def _held_out_logits(
+    module: SupervisedTraining, source: PatchSource, data: TrainingData
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Return the logits (pixels, classes) of the held-out labelled pixels, and their labels (pixels,)."""
     classifier = module.hvae.classifier.eval()
-    logits, labels = [], []
+    logits, labels = [np.zeros((0, len(module.run.classes)), np.float32)], [np.zeros(0, np.int64)]
     with torch.inference_mode():
         for batch in validation_batches(source, data.validation, module.run):
             pixel = tuple(1 for _ in source.geometry.region)
             patches = batch.patches.to(module.device)
             logits.append(Anchors(batch.position, batch.labels).pick(classifier(patches).cpu(), pixel).numpy())
             labels.append(batch.labels.numpy())
-    return fit_temperature(np.concatenate(logits), np.concatenate(labels)) if logits else 1.0
+    return np.concatenate(logits), np.concatenate(labels)
 
 
 def _class_frequencies(
-    run: Run, data: TrainingData, segmenter: DenseSegmenter, balanced: NDArray[np.float64]
+    run: Run,
+    data: TrainingData,
+    segmenter: DenseSegmenter,
+    balanced: NDArray[np.float64],
+    held_out: tuple[NDArray[np.float32], NDArray[np.int64]],
 ) -> tuple[NDArray[np.float64], float]:
     """Return the class frequencies (classes,) that the run asks for, and the strength of the shift towards them."""
     if run.frequencies == "balanced":
@@ -230,12 +237,13 @@ def _class_frequencies(
         frequencies = np.asarray(given / given.sum())
     else:
         frequencies = consistent_frequencies(logits, temperature=temperature, training=balanced)
-    limit = run.prior_strength
-    strength = largest_strength(logits / temperature, frequencies, training=balanced, limit=limit)
-    if strength < limit:
-        log.warning(
-            "Corrected for class frequencies at strength %.2f: at %.2f half of a class would vanish.", strength, limit
-        )
+    safe = largest_strength(logits / temperature, frequencies, training=balanced, limit=run.prior_strength)
+    labelled, labels = held_out
+    rng = np.random.default_rng(run.seed)
+    strength = supported_strength(labelled / temperature, labels, frequencies, training=balanced, limit=safe, rng=rng)
+    if strength < run.prior_strength:
+        reason = "more would cost Dice on the held-out labels" if strength < safe else "more would erase a rare class"
+        log.warning("The correction for class frequencies has strength %.2f: %s.", strength, reason)
     return frequencies, strength
 
 
