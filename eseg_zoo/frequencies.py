@@ -160,7 +160,7 @@ def _resampled_weights(
 def _mean_dice(
     labels: NDArray[np.integer], predicted: NDArray[np.integer], weights: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Return the mean Dice (rows,) of the classes, each of which is labelled, for each row of weights (rows, pixels)."""
+    """Return the mean Dice (rows,) of the classes, each of them labelled, for each row of weights (rows, pixels)."""
     one_hot = np.eye(labels.max() + 1)
     truth, found = one_hot[labels], one_hot[predicted]
     return np.asarray((2 * (weights @ (truth * found)) / (weights @ (truth + found))).mean(1))
