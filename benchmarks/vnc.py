@@ -26,12 +26,11 @@ from forest import PixelForest
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
-from scipy.special import softmax
 
 from eseg_zoo.calibration import fit_temperature
 from eseg_zoo.checkpoint import Checkpoint
 from eseg_zoo.config import load_run
-from eseg_zoo.frequencies import estimate_frequencies, log_prior_shift
+from eseg_zoo.frequencies import consistent_frequencies, largest_strength, log_prior_shift, supported_strength
 from eseg_zoo.inference.predict import Predictor
 from eseg_zoo.inference.volume import predict_section
 from eseg_zoo.metrics import Confusion
@@ -104,9 +103,11 @@ def run_forest(data: Path, seed: int) -> list[Row]:
     temperature = fit_temperature(np.moveaxis(unseen, 1, -1)[labelled], held_out)
     seen = [np.log(forest.predict_probabilities(raw[z]) + 1e-6)[:, 128:-128, 128:-128] for z in (0, 4, 7, 11)]
     pixels = np.concatenate([s.reshape(len(CLASSES), -1).T for s in seen])
-    sharpened = softmax(pixels / min(temperature, 1), axis=1)  # as training does, and for its reason
-    frequencies = estimate_frequencies(sharpened, training=BALANCED)
-    shift = log_prior_shift(frequencies, training=BALANCED)[None, :, None, None]
+    frequencies = consistent_frequencies(pixels, temperature=temperature, training=BALANCED)  # all as training does
+    safe = largest_strength(pixels / temperature, frequencies, training=BALANCED)
+    labelled_logits, rng = np.moveaxis(unseen, 1, -1)[labelled] / temperature, np.random.default_rng(seed)
+    strength = supported_strength(labelled_logits, held_out, frequencies, training=BALANCED, limit=safe, rng=rng)
+    shift = log_prior_shift(frequencies, training=BALANCED, strength=strength)[None, :, None, None]
     return [
         Row("random forest", False, seconds, judge(unseen, truth)),
         Row("random forest", True, seconds, judge(unseen / temperature + shift, truth)),

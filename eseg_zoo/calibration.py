@@ -6,7 +6,7 @@ Source: C. Guo, G. Pleiss, Y. Sun, K. Weinberger, "On calibration of modern neur
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax
+from scipy.special import log_softmax, softmax
 
 # A temperature beyond these says that something else is wrong.
 TEMPERATURE_RANGE = (0.1, 10.0)
@@ -30,3 +30,15 @@ def fit_temperature(logits: NDArray[np.floating], labels: NDArray[np.integer]) -
         return float(-(weights * fits).sum() + CAUTION * log_temperature**2)
 
     return float(np.exp(minimize_scalar(cost, bounds=np.log(TEMPERATURE_RANGE), method="bounded").x))
+
+
+def without_temperature(
+    probabilities: NDArray[np.floating], *, temperature: float, log_prior_shift: NDArray[np.floating]
+) -> NDArray[np.float32]:
+    """Return softmax(logits + shift) of probabilities softmax(logits / temperature + shift), (classes, ...).
+
+    `log_prior_shift` is (classes,). Probabilities below about 1e-38 count as that much.
+    """
+    shift = log_prior_shift.reshape(-1, *[1] * (probabilities.ndim - 1)).astype(np.float32)
+    logs = np.log(np.maximum(probabilities, np.finfo(np.float32).tiny))
+    return np.asarray(softmax((logs - shift) * np.float32(temperature) + shift, axis=0), np.float32)

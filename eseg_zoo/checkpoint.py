@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -65,6 +66,13 @@ class Checkpoint:
     def unlabelled(self) -> int:
         """Label value that meant 'not labelled' in the training labels."""
         return int(self.settings.get("unlabelled", 0))
+
+    @property
+    def prior_strength(self) -> float:
+        """Strength of the correction towards `class_frequencies`, 0 (none) to 1; 0 when these are balanced."""
+        wanted = np.log(np.array(self.class_frequencies) * len(self.class_frequencies))
+        shift = self.segmenter_state["log_prior_shift"].flatten().numpy()
+        return float(shift @ wanted / (wanted @ wanted)) if np.abs(wanted).max() > 1e-6 else 0.0
 
     def segmenter(self) -> DenseSegmenter:
         """Return the inference network with its weights, in eval mode on the CPU."""

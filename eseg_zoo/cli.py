@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from math import isnan
 from pathlib import Path
 from typing import Annotated
 
@@ -17,6 +18,7 @@ from eseg_zoo.console import run_app
 from eseg_zoo.errors import InputError
 from eseg_zoo.inference.evaluate import Evaluation, evaluate_files
 from eseg_zoo.inference.predict import Predictor, WantedMaps, predict_file
+from eseg_zoo.inference.reliability import FORMATS, write_reliability_plot
 from eseg_zoo.output import make_folder, refuse_existing, replacing
 
 app = typer.Typer(
@@ -103,14 +105,24 @@ def evaluate(
         int | None, typer.Option(help="Label value that means 'not labelled'; by default as in training.")
     ] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures to this file too.")] = None,
+    reliability: Annotated[
+        Path | None, typer.Option(help="Draw how often the model is right, by its confidence: a .png, .svg or .pdf.")
+    ] = None,
     axes: Axes = None,
     tile: Tile = None,
     device: Device = None,
     force: Force = False,
 ) -> None:
-    """Compare predictions with labels: Dice per class and confusion matrix, over labelled pixels only."""
-    if json_file:
-        refuse_existing(json_file, force=force)
+    """Compare predictions with labels, over labelled pixels only: Dice, confusion matrix, calibration.
+
+    The figures of calibration mean something where the labels cover whole regions: among points painted evenly for
+    each class, rare classes are not rare.
+    """
+    if reliability and reliability.suffix not in FORMATS:
+        raise InputError(f"reliability is {reliability}; its name must end in one of {', '.join(FORMATS)}")
+    for target in (json_file, reliability):
+        if target:
+            refuse_existing(target, force=force)
     if len(images) != len(labels):
         raise InputError(f"there are {len(images)} images but {len(labels)} label images")
     predictor = Predictor(Checkpoint.load(model), device=device, tile=tile)
@@ -123,6 +135,8 @@ def evaluate(
         make_folder(json_file.parent)
         with replacing(json_file, force=force) as temporary:
             temporary.write_text(json.dumps(evaluation.figures(), indent=2) + "\n", encoding="utf-8")
+    if reliability:
+        write_reliability_plot(reliability, evaluation, force=force)
 
 
 def _tables(evaluation: Evaluation) -> list[Table]:
@@ -134,7 +148,12 @@ def _tables(evaluation: Evaluation) -> list[Table]:
     confusion = Table("true \\ predicted", *evaluation.class_names, title="Confusion matrix (pixels)")
     for name, counts in zip(evaluation.class_names, evaluation.confusion.counts, strict=True):
         confusion.add_row(name, *(str(count) for count in counts))
-    return [dice, confusion]
+    calibration = Table("figure", "value", title="Calibration")
+    calibration.add_row("expected calibration error", f"{evaluation.reliability.error:.3f}")
+    calibration.add_row("  without the temperature", f"{evaluation.reliability_without_temperature.error:.3f}")
+    auroc = evaluation.ranking.auroc
+    calibration.add_row("AUROC of the uncertainty against error", "-" if isnan(auroc) else f"{auroc:.3f}")
+    return [dice, confusion, calibration]
 
 
 def _progress() -> Progress:

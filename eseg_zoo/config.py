@@ -181,6 +181,9 @@ class Run(Settings):
     frequencies: Literal["estimate", "balanced"] | dict[str, Annotated[float, Field(gt=0)]] = "estimate"
     """Class frequencies of the data, by class name; `estimate` takes them from the unlabelled pixels (EM), `balanced`
     applies no correction."""
+    prior_strength: float = Field(1.0, ge=0, le=1)
+    """Largest strength of the correction for class frequencies, 0 (none) to 1 (the whole of it). A run uses less where
+    the held-out labels ask for it, or where half of a class would vanish from the class map of unlabelled pixels."""
     seed: int = Field(0, ge=0)
     """Seed of all randomness; two CPU runs with one seed are identical."""
 

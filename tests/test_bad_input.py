@@ -359,6 +359,17 @@ def test_evaluation_counts_labelled_pixels_only(eseg: Callable[..., Outcome], fo
     assert set(content["dice"]) == {"membrane", "cytoplasm"}
 
 
+def test_evaluation_draws_the_reliability_plot(eseg: Callable[..., Outcome], folder: Path, trained: Path) -> None:
+    files = ("--images", folder / "image.tif", "--labels", folder / "labels.tif")
+    outcome = eseg("evaluate", trained, *files, "--reliability", folder / "plot.png")
+    assert outcome.code == 0, outcome.err
+    assert "expected calibration error" in outcome.out
+    assert (folder / "plot.png").read_bytes().startswith(b"\x89PNG")
+    assert_one_line(eseg("evaluate", trained, *files, "--reliability", folder / "plot.png"), "exists already")
+    outcome = eseg("evaluate", trained, *files, "--reliability", folder / "plot.txt")
+    assert_one_line(outcome, "plot.txt", ".pdf, .png, .svg")
+
+
 def test_evaluation_takes_the_unlabelled_value_of_training(eseg: Callable[..., Outcome], folder: Path) -> None:
     tifffile.imwrite(folder / "labels.tif", np.where(strokes() == 0, 255, strokes()))
     assert eseg("train", run_file(folder, unlabelled=255)).code == 0

@@ -29,7 +29,7 @@ from eseg_zoo.config import Run
 from eseg_zoo.data.patches import PatchGeometry
 from eseg_zoo.data.sampling import AnchorSet, Batch, PatchSource
 from eseg_zoo.errors import OutputError
-from eseg_zoo.frequencies import estimate_frequencies, log_prior_shift
+from eseg_zoo.frequencies import consistent_frequencies, largest_strength, log_prior_shift, supported_strength
 from eseg_zoo.inference.volume import predict_section, prepare
 from eseg_zoo.losses import Anchors
 from eseg_zoo.model.dense import Architecture, DenseSegmenter
@@ -41,11 +41,11 @@ from eseg_zoo.training.progress import TrainingProgress
 
 log = logging.getLogger(__name__)
 
-# What EM sees of the training images: sections spread over the stack, of each the centre, and of that every third pixel
+# What EM sees of the training images: sections spread over the stack, of each the centre, and of that every few pixels
 # along each axis, because neighbours say the same.
 FREQUENCY_SECTIONS = 8
 FREQUENCY_SIDE = {2: 768, 3: 96}
-FREQUENCY_STEP = 3
+FREQUENCY_STEP = {2: 5, 3: 3}
 # Side of the sample in the checkpoint: large enough to look at, small enough to ship.
 SAMPLE_SIDE = {2: 512, 3: 64}
 
@@ -184,10 +184,11 @@ def _checkpoint(
     segmenter.classifier.load_state_dict(module.hvae.classifier.state_dict())
     segmenter.mean.copy_(torch.from_numpy(data.statistics.mean).reshape(segmenter.mean.shape))
     segmenter.std.copy_(torch.from_numpy(data.statistics.std).reshape(segmenter.std.shape))
-    segmenter.temperature.fill_(_temperature(module, source, data))
+    held_out = _held_out_logits(module, source, data)
+    segmenter.temperature.fill_(fit_temperature(*held_out))
     balanced = np.full(len(run.classes), 1 / len(run.classes))
-    frequencies = _class_frequencies(run, data, segmenter, balanced)
-    shift = torch.from_numpy(log_prior_shift(frequencies, training=balanced))
+    frequencies, strength = _class_frequencies(run, data, segmenter, balanced, held_out)
+    shift = torch.from_numpy(log_prior_shift(frequencies, training=balanced, strength=strength))
     segmenter.log_prior_shift.copy_(shift.reshape(segmenter.log_prior_shift.shape))
     return Checkpoint(
         architecture=architecture,
@@ -206,41 +207,62 @@ def _checkpoint(
     )
 
 
-def _temperature(module: SupervisedTraining, source: PatchSource, data: TrainingData) -> float:
-    """Return the temperature that fits the held-out labels."""
+def _held_out_logits(
+    module: SupervisedTraining, source: PatchSource, data: TrainingData
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Return the logits (pixels, classes) of the held-out labelled pixels, and their labels (pixels,)."""
     classifier = module.hvae.classifier.eval()
-    logits, labels = [], []
+    logits, labels = [np.zeros((0, len(module.run.classes)), np.float32)], [np.zeros(0, np.int64)]
     with torch.inference_mode():
         for batch in validation_batches(source, data.validation, module.run):
             pixel = tuple(1 for _ in source.geometry.region)
             patches = batch.patches.to(module.device)
             logits.append(Anchors(batch.position, batch.labels).pick(classifier(patches).cpu(), pixel).numpy())
             labels.append(batch.labels.numpy())
-    return fit_temperature(np.concatenate(logits), np.concatenate(labels)) if logits else 1.0
+    return np.concatenate(logits), np.concatenate(labels)
 
 
 def _class_frequencies(
-    run: Run, data: TrainingData, segmenter: DenseSegmenter, balanced: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Return the class frequencies (classes,) that the run asks for: given, balanced, or EM over unlabelled pixels."""
+    run: Run,
+    data: TrainingData,
+    segmenter: DenseSegmenter,
+    balanced: NDArray[np.float64],
+    held_out: tuple[NDArray[np.float32], NDArray[np.int64]],
+) -> tuple[NDArray[np.float64], float]:
+    """Return the class frequencies (classes,) that the run asks for, and the strength of the shift towards them."""
+    if run.frequencies == "balanced":
+        return balanced, run.prior_strength
+    logits, temperature = _unlabelled_logits(run, data, segmenter), float(segmenter.temperature)
     if isinstance(run.frequencies, dict):
         given = np.array([run.frequencies[name] for name in run.classes.values()])
-        return np.asarray(given / given.sum())
-    if run.frequencies == "balanced":
-        return balanced
+        frequencies = np.asarray(given / given.sum())
+    else:
+        frequencies = consistent_frequencies(logits, temperature=temperature, training=balanced)
+    safe = largest_strength(logits / temperature, frequencies, training=balanced, limit=run.prior_strength)
+    labelled, labels = held_out
+    rng = np.random.default_rng(run.seed)
+    strength = supported_strength(labelled / temperature, labels, frequencies, training=balanced, limit=safe, rng=rng)
+    if strength < run.prior_strength:
+        reason = "more would cost Dice on the held-out labels" if strength < safe else "more would erase a rare class"
+        log.warning("The correction for class frequencies has strength %.2f: %s.", strength, reason)
+    return frequencies, strength
+
+
+def _unlabelled_logits(run: Run, data: TrainingData, segmenter: DenseSegmenter) -> NDArray[np.float32]:
+    """Return logits (pixels, classes) of pixels all over the training sections, up to a constant of each pixel."""
     chosen = np.unique(np.linspace(0, len(data.training_sections) - 1, FREQUENCY_SECTIONS).round().astype(int))
     ready = prepare(copy.deepcopy(segmenter).eval(), torch.device("cpu"))
-    # Sharpened where the network is too cautious, never softened: soft probabilities let EM explain away a rare class.
-    # Measured on the VNC data with T = 1.37: the rarest class falls to 0.001 (truth 0.007), at 1 it is found at 0.008.
-    ready.temperature.clamp_(max=1)
+    ready.temperature.fill_(1)
+    step = slice(None, None, FREQUENCY_STEP[run.network.dims])
     seen = []
     for number in chosen:
         section = data.images[data.training_sections[number]]
         window = tuple(_centred(n, FREQUENCY_SIDE[run.network.dims]) for n in section.shape[1:])
         found = predict_section(ready, section[(slice(None), *window)])
-        thinned = found[(slice(None), *(slice(None, None, FREQUENCY_STEP) for _ in window))]
+        thinned = found[(slice(None), *(step for _ in window))]
         seen.append(thinned.reshape(len(found), -1).T)
-    return estimate_frequencies(np.concatenate(seen), training=balanced)
+    probabilities = np.concatenate(seen)
+    return np.asarray(np.log(np.maximum(probabilities, np.finfo(np.float32).tiny)))
 
 
 def _centred(length: int, side: int) -> slice:

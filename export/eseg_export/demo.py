@@ -90,7 +90,8 @@ def run_demo(
     call("eseg", "train", out / "run.yaml", *replace)
     call(
         "eseg", "evaluate", model, "--images", out / "volume.tif", "--labels", out / "truth.tif",
-        "--slices", unseen, "--json", out / "evaluation.json", *replace,
+        "--slices", unseen, "--json", out / "evaluation.json",
+        "--reliability", out / "reliability.png", *replace,
     )  # fmt: skip
     call("eseg", "predict", model, out / "volume.tif", "--out", out / "maps", "--uncertainty", *replace)
     call("eseg-export", "--ckpt", model, "--out", package, *replace)
@@ -103,6 +104,7 @@ def run_demo(
         unseen=SHAPE[0] - 1,
         training=TRAINING_SLICES // 2,
         evaluation=json.loads((out / "evaluation.json").read_text(encoding="utf-8")),
+        reliability=out / "reliability.png",
         metrics=out / "training" / "metrics.csv",
         package=package,
     )

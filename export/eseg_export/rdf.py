@@ -208,6 +208,7 @@ def origin(checkpoint: Checkpoint, measured: Sequence[Measurement]) -> dict[str,
             )
         ],
         "frequency_source": checkpoint.frequency_source,
+        "prior_strength": checkpoint.prior_strength,
         "temperature": float(checkpoint.segmenter_state["temperature"]),
         "labelled_pixels": training.labelled_pixels,
         "labelled_fraction": training.labelled_fraction,

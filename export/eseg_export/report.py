@@ -37,6 +37,8 @@ _PAGE = """<!doctype html>
 <h2>A slice that training never saw</h2><img alt="image, truth, prediction, uncertainty" src="{unseen}">
 <h2>What training was given</h2><img alt="image and painted strokes" src="{strokes}">
 <h2>Dice on the unseen slices</h2>{table}
+<h2>How sure it is, and how often right</h2><p>{calibration}</p>
+<img alt="reliability plot" src="{reliability}" style="max-width: 480px">
 <h2>Training</h2><img alt="loss and validation Dice" src="{curves}">
 <p>{zoo}</p>
 </html>
@@ -54,6 +56,7 @@ class DemoFigures:
     unseen: int  # slice shown with its truth
     training: int  # slice shown with its strokes
     evaluation: dict[str, Any]
+    reliability: Path  # the plot of `eseg evaluate`, PNG
     metrics: Path
     package: Path
 
@@ -76,6 +79,8 @@ def write_report(path: Path, demo: DemoFigures, model: Path) -> float:
         unseen=_unseen_figure(demo),
         strokes=_strokes_figure(demo),
         table=_dice_table(demo, checkpoint),
+        calibration=html.escape(_calibration(demo.evaluation)),
+        reliability=_as_url(demo.reliability.read_bytes()),
         curves=_curves_figure(demo.metrics),
         zoo=html.escape(
             f"The package {demo.package.name}, run in bioimageio.core {bioimageio.core.__version__}, gives the "
@@ -172,7 +177,20 @@ def _dice_table(demo: DemoFigures, checkpoint: Checkpoint) -> str:
     return f"<table>{head}{''.join(rows)}</table>"
 
 
+def _calibration(evaluation: dict[str, Any]) -> str:
+    auroc = evaluation["uncertainty_auroc"]
+    ranking = "" if auroc is None else f" The uncertainty ranks the errors with an AUROC of {auroc:.3f}."
+    return (
+        f"On the unseen slices the expected calibration error is {evaluation['calibration_error']:.3f}, without the "
+        f"temperature {evaluation['calibration_error_without_temperature']:.3f}.{ranking}"
+    )
+
+
 def _embedded(figure: Figure) -> str:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110)
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+    return _as_url(buffer.getvalue())
+
+
+def _as_url(png: bytes) -> str:
+    return "data:image/png;base64," + base64.b64encode(png).decode()

@@ -96,6 +96,7 @@ def readme_words(
         "training_steps": f"{training.steps:,}",
         "temperature": f"{float(checkpoint.segmenter_state['temperature']):.3g}",
         "frequency_source": checkpoint.frequency_source,
+        "prior_strength": f"{checkpoint.prior_strength:.2g}",
         "versions": ", ".join(f"{package} {version}" for package, version in sorted(training.versions.items())),
         "citations": "\n".join(citations),
         "authors": _enumerate([author.name for author in card.authors]) or _UNKNOWN,

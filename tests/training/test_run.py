@@ -23,6 +23,7 @@ from eseg_zoo.training.data import TrainingBatches, read_training_data, validati
 from eseg_zoo.training.run import train
 
 CLASSES = {1: "dark", 4: "bright"}
+LEARNT = {"steps": 60, "epoch_steps": 20, "batch_size": 16, "accelerator": "cpu"}  # enough to be sure of both classes
 
 
 @pytest.fixture
@@ -57,8 +58,7 @@ def write_run(folder: Path, **changes: Any) -> Path:
 
 
 def test_training_writes_a_model_that_predicts_the_classes_it_saw(inputs: Path) -> None:
-    settings = {"steps": 60, "epoch_steps": 20, "batch_size": 16, "accelerator": "cpu"}
-    checkpoint = Checkpoint.load(train(load_run(write_run(inputs, training=settings))))
+    checkpoint = Checkpoint.load(train(load_run(write_run(inputs, training=LEARNT))))
     image = tifffile.imread(inputs / "image.tif")[0][None, None].astype(np.float32)
     with torch.inference_mode():
         found = checkpoint.segmenter()(torch.from_numpy(image))[0].argmax(0).numpy()
@@ -210,13 +210,25 @@ def test_batches_are_class_balanced_and_hide_the_wanted_share(inputs: Path) -> N
     assert all(not batch.hidden.any() for batch in held_out)
 
 
-def test_given_frequencies_become_the_shift_of_the_logits(inputs: Path) -> None:
-    run = load_run(write_run(inputs, frequencies={"dark": 3, "bright": 1}))
-    checkpoint = Checkpoint.load(train(run))
+@pytest.mark.parametrize("strength", [1, 0.5])
+def test_given_frequencies_become_the_shift_of_the_logits(inputs: Path, strength: float) -> None:
+    changes = {"frequencies": {"dark": 3, "bright": 1}, "prior_strength": strength, "training": LEARNT}
+    checkpoint = Checkpoint.load(train(load_run(write_run(inputs, **changes))))
     assert checkpoint.frequency_source == "given"
     assert checkpoint.class_frequencies == (0.75, 0.25)
     shift = checkpoint.segmenter_state["log_prior_shift"].flatten().numpy()
-    np.testing.assert_allclose(shift, np.log([0.75 / 0.5, 0.25 / 0.5]), rtol=1e-6)
+    np.testing.assert_allclose(shift, strength * np.log([0.75 / 0.5, 0.25 / 0.5]), rtol=1e-6)
+    assert checkpoint.prior_strength == pytest.approx(strength)
+
+
+def test_frequencies_that_would_erase_a_class_are_applied_in_part_and_said(
+    inputs: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    # Barely trained, so that its logits are small beside this shift.
+    frequencies = {"dark": 1e-6, "bright": 1}
+    checkpoint = Checkpoint.load(train(load_run(write_run(inputs, frequencies=frequencies))))
+    assert checkpoint.prior_strength < 1
+    assert "correction for class frequencies has strength" in caplog.text
 
 
 def test_balanced_frequencies_shift_nothing(inputs: Path) -> None:

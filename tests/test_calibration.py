@@ -1,0 +1,47 @@
+"""The temperature on logits whose right temperature is known, and its removal."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from scipy.special import softmax
+
+from eseg_zoo.calibration import fit_temperature, without_temperature
+
+
+def labelled_logits(pixels: int = 20_000) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Logits, and labels drawn from their softmax: the temperature is 1."""
+    rng = np.random.default_rng(0)
+    logits = rng.normal(0, 2, (pixels, 3))
+    return logits, (rng.random((pixels, 1)) > softmax(logits, axis=1).cumsum(1)[:, :2]).sum(1)
+
+
+@pytest.mark.parametrize("factor", [0.5, 1, 3])
+def test_the_temperature_takes_back_a_factor_on_the_logits(factor: float) -> None:
+    logits, labels = labelled_logits()
+    assert fit_temperature(factor * logits, labels) == pytest.approx(factor, rel=0.03)
+
+
+def test_without_labels_the_temperature_is_1() -> None:
+    assert fit_temperature(np.zeros((0, 3)), np.zeros(0, int)) == 1
+
+
+def test_one_confident_mistake_does_not_flatten_everything() -> None:
+    assert fit_temperature(np.array([[20.0, 0]]), np.array([1])) < 10
+
+
+@pytest.mark.parametrize("shape", [(50,), (4, 5)], ids=str)
+def test_probabilities_without_the_temperature_are_those_of_undivided_logits(shape: tuple[int, ...]) -> None:
+    logits = np.random.default_rng(0).normal(0, 4, (3, *shape))
+    shift = np.array([0.5, -2, 1])
+    column = shift.reshape(3, *[1] * len(shape))
+    probabilities = softmax(logits / 1.7 + column, axis=0).astype(np.float32)
+    found = without_temperature(probabilities, temperature=1.7, log_prior_shift=shift)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, softmax(logits + column, axis=0), rtol=1e-4, atol=1e-7)
+
+
+def test_probabilities_of_zero_stay_finite_without_the_temperature() -> None:
+    found = without_temperature(np.array([[1.0], [0.0]], np.float32), temperature=1.5, log_prior_shift=np.zeros(2))
+    np.testing.assert_allclose(found, [[1], [0]], atol=1e-6)
