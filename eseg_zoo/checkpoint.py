@@ -17,11 +17,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from eseg_zoo.data.channels import default_names
 from eseg_zoo.errors import CheckpointError, OutputError
 from eseg_zoo.model.dense import DenseSegmenter
 from eseg_zoo.output import replacing
 
-FORMAT = 1
+FORMAT = 2
 _MAGIC = "eseg_zoo checkpoint"
 
 
@@ -49,6 +50,7 @@ class Checkpoint:
     class_values: tuple[int, ...]  # the same classes as numbers in label images
     class_frequencies: tuple[float, ...]  # of the data, sum 1: what the correction in the segmenter aims at
     frequency_source: str  # 'estimated', 'given' or 'balanced' (no correction)
+    channel_names: tuple[str, ...]  # of the images, in their order
     axes: str  # of the training images as the user gave them, such as 'zyx'
     voxel_size: dict[str, float]  # axis -> micrometres; empty when the images did not say
     image_dtype: str  # of the training images, such as 'uint8'
@@ -102,11 +104,14 @@ class Checkpoint:
             raise CheckpointError(f"{path} is no eseg_zoo checkpoint, or is truncated") from error
         if not isinstance(content, dict) or content.get("magic") != _MAGIC:
             raise CheckpointError(f"{path} is a torch file but no eseg_zoo checkpoint")
-        if content.get("format") != FORMAT:
+        if content.get("format") not in (1, FORMAT):
             raise CheckpointError(
-                f"{path} has checkpoint format {content.get('format')}; this version of eseg_zoo reads format {FORMAT}"
+                f"{path} has checkpoint format {content.get('format')}; "
+                f"this version of eseg_zoo reads formats 1 to {FORMAT}"
             )
         try:
+            if content["format"] == 1:  # had no names of channels
+                content = content | {"channel_names": default_names(content["architecture"]["channels"])}
             values = {field.name: content[field.name] for field in fields(cls)}
             return cls(**values | {"training": TrainingRecord(**values["training"])})
         except (KeyError, TypeError) as error:
