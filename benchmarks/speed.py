@@ -47,6 +47,7 @@ def untrained(classes: int) -> Checkpoint:
         class_values=tuple(range(1, classes + 1)),
         class_frequencies=(1 / classes,) * classes,
         frequency_source="balanced",
+        channel_names=("intensity",),
         axes="yx",
         voxel_size={},
         image_dtype="uint8",

@@ -22,7 +22,7 @@ from eseg_zoo.errors import CheckpointError, OutputError
 from eseg_zoo.model.dense import DenseSegmenter
 from eseg_zoo.output import replacing
 
-FORMAT = 1
+FORMAT = 2
 _MAGIC = "eseg_zoo checkpoint"
 
 
@@ -50,6 +50,7 @@ class Checkpoint:
     class_values: tuple[int, ...]  # the same classes as numbers in label images
     class_frequencies: tuple[float, ...]  # of the data, sum 1: what the correction in the segmenter aims at
     frequency_source: str  # 'estimated', 'given' or 'balanced' (no correction)
+    channel_names: tuple[str, ...]  # of the images, in their order
     axes: str  # of the training images as the user gave them, such as 'zyx'
     voxel_size: dict[str, float]  # axis -> micrometres; empty when the images did not say
     image_dtype: str  # of the training images, such as 'uint8'

@@ -32,6 +32,7 @@ def _as_list(value: object) -> object:
 
 
 Paths = Annotated[list[Path], BeforeValidator(_as_list), Field(min_length=1)]
+Name = Annotated[str, Field(min_length=1, coerce_numbers_to_str=True)]  # channels are often named by a wavelength
 
 
 class NetworkSettings(Settings):
@@ -138,10 +139,10 @@ class TrainingSettings(Settings):
 
 
 class SliceSettings(Settings):
-    """Which slices (positions along the first axis, from 0) to use, such as `0-11`; all by default."""
+    """Which slices of each image (from 0, along t and then z; volumes for a 3D network) to use; all by default."""
 
     training: str | None = Field(None, pattern=r"^\d+-\d+$")
-    """First and last slice whose labels and pixels are used for training."""
+    """First and last slice whose labels and pixels are used for training, such as `0-11`."""
     validation: str | None = Field(None, pattern=r"^\d+-\d+$")
     """First and last slice whose labels are used for validation only."""
 
@@ -162,8 +163,10 @@ class Run(Settings):
     """Image file, or list of them."""
     labels: Paths
     """Label image for each image, of the same shape without the channel axis."""
-    axes: str = Field(pattern=r"^[tczyx]+$")
+    axes: str
     """Names of the images' axes in their order, such as `yx`, `zyx` or `zcyx`; t is time or position."""
+    channels: Annotated[list[Name], BeforeValidator(_as_list)] = []
+    """Name of each channel in the order of the files, such as `[nuclei, cytoplasm]`; by default they are numbered."""
     classes: dict[Annotated[int, Field(ge=0, le=65535)], str] = Field(min_length=2)
     """Class name of each label value; class maps hold these values in 8 or 16 bits."""
     out: Path
@@ -209,12 +212,24 @@ class Run(Settings):
             raise ValueError(f"{len(names)} classes need network.latents of at least {-(-len(names) // 2)}")
         if isinstance(self.frequencies, dict) and set(self.frequencies) != set(names):
             raise ValueError(f"frequencies must name each class once: {', '.join(names)}")
-        missing = {"y", "x"} - set(self.axes)
-        if missing or len(set(self.axes)) < len(self.axes):
-            raise ValueError(f"axes is {self.axes!r}; it must have y and x, and each letter once")
+        self._require_axes()
         if len(self.labels) != len(self.images):
             raise ValueError(f"there are {len(self.images)} images but {len(self.labels)} label images")
         return self
+
+    def _require_axes(self) -> None:
+        axes = set(self.axes)
+        if not {"y", "x"} <= axes <= set("tczyx") or len(axes) < len(self.axes):
+            raise ValueError(f"axes is {self.axes!r}; it must have y and x, may have t, c and z, and each letter once")
+        if self.network.dims == 3 and "z" not in axes:
+            raise ValueError(f"axes is {self.axes!r}, which has no z; network.dims of 3 needs volumes")
+        if len(set(self.channels)) < len(self.channels):
+            raise ValueError(f"channels has one name twice: {', '.join(self.channels)}")
+        if len(self.channels) > 1 and "c" not in axes:
+            raise ValueError(
+                f"channels names {len(self.channels)} ({', '.join(self.channels)}), but axes is {self.axes!r}; "
+                "it must then have c"
+            )
 
 
 # Where a setting is now, for run files that are older.

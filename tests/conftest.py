@@ -13,6 +13,7 @@ from scipy import ndimage
 from torch import nn
 
 from eseg_zoo.checkpoint import Checkpoint, TrainingRecord
+from eseg_zoo.data.channels import default_names
 from eseg_zoo.model.dense import DenseSegmenter, StandardisedConvolution
 
 # Facts, not speed: a busy machine must not fail a test.
@@ -74,6 +75,7 @@ def random_checkpoint(dims: int = 2, *, channels: int = 1, classes: int = 3, see
         class_values=tuple(range(1, classes + 1)),
         class_frequencies=tuple([1 / classes] * classes),
         frequency_source="estimated",
+        channel_names=default_names(channels),
         axes="zyx",
         voxel_size={"z": 0.04, "y": 0.008, "x": 0.008},
         image_dtype="uint8",

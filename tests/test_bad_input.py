@@ -157,7 +157,7 @@ def text_for_image(folder: Path) -> None:
         (class_without_label, ("labels.tif", "class 2 (cytoplasm)", "no labelled pixel")),
         (no_label, ("labels.tif", "no pixel is labelled")),
         (not_finite, ("image.tif", "2 NaN or infinite pixels", "plane 1", "y=5, x=9")),
-        (constant, ("constant (7)",)),
+        (constant, ("every pixel", "constant (7)")),
     ],
 )
 def test_unusable_data_ends_training_with_one_line(
@@ -176,7 +176,65 @@ def test_a_mistyped_key_names_the_nearest_right_one(eseg: Callable[..., Outcome]
 
 
 def test_axes_that_do_not_fit_are_shown_with_the_shape(eseg: Callable[..., Outcome], folder: Path) -> None:
-    assert_one_line(eseg("train", run_file(folder, axes="yx")), "(2, 64, 64)", "'yx'")
+    assert_one_line(eseg("train", run_file(folder, axes="yx")), "(2, 64, 64)", "3 axes", "'yx' names 2", "such as zyx")
+    assert_one_line(eseg("train", run_file(folder, axes="zcyx")), "(2, 64, 64)", "3 axes", "'zcyx' names 4")
+    assert_one_line(eseg("train", run_file(folder, axes="zqx")), "axes is 'zqx'", "must have y and x")
+
+
+def test_an_image_whose_axes_cannot_be_guessed_is_shown_with_its_shape(
+    eseg: Callable[..., Outcome], folder: Path, trained: Path
+) -> None:
+    tifffile.imwrite(folder / "many.tif", stack((3, 2, 64, 64)), photometric="minisblack")
+    outcome = eseg("predict", trained, folder / "many.tif", "--out", folder / "maps")
+    assert_one_line(outcome, "many.tif", "(3, 2, 64, 64)", "'zyx'", "give --axes", "4 axes")
+    assert not (folder / "maps").exists()
+
+
+@pytest.mark.parametrize(
+    ("channels", "words"),
+    [
+        (["nuclei"], ("image.tif has 2 channels", "channels names 1: nuclei")),
+        (["a", "b", "c"], ("image.tif has 2 channels", "channels names 3: a, b, c")),
+    ],
+)
+def test_another_number_of_names_than_of_channels_is_refused(
+    eseg: Callable[..., Outcome], folder: Path, channels: list[str], words: tuple[str, ...]
+) -> None:
+    tifffile.imwrite(folder / "labels.tif", strokes((64, 64)))
+    assert_one_line(eseg("train", run_file(folder, axes="cyx", channels=channels)), *words)
+
+
+def test_images_of_unequal_channels_are_refused(eseg: Callable[..., Outcome], folder: Path) -> None:
+    tifffile.imwrite(folder / "more.tif", stack((3, 64, 64)), photometric="minisblack")
+    tifffile.imwrite(folder / "labels.tif", strokes((64, 64)))
+    run = run_file(folder, axes="cyx", images=["image.tif", "more.tif"], labels=["labels.tif", "labels.tif"])
+    assert_one_line(eseg("train", run), "more.tif has 3 channels", "the first image 2")
+
+
+def test_a_plane_cannot_train_or_be_predicted_by_a_network_of_volumes(
+    eseg: Callable[..., Outcome], folder: Path
+) -> None:
+    network = {"dims": 3, "filters": [4, 4], "latents": 2}
+    assert_one_line(eseg("train", run_file(folder, axes="tyx", network=network)), "'tyx'", "no z")
+    tifffile.imwrite(folder / "plane.tif", stack((1, 64, 64)))
+    tifffile.imwrite(folder / "plane_labels.tif", strokes((1, 64, 64)))
+    flat = run_file(folder, images="plane.tif", labels="plane_labels.tif", network=network)
+    assert_one_line(eseg("train", flat), "plane.tif is a 2D image", "network.dims is 3")
+    assert eseg("train", run_file(folder, network=network)).code == 0
+    model = folder / "out" / "model.pt"
+    tifffile.imwrite(folder / "plane.tif", stack((64, 64)))
+    outcome = eseg("predict", model, folder / "plane.tif", "--out", folder / "maps")
+    assert_one_line(outcome, "plane.tif is a 2D image", "trained on volumes", "taken for 'yx'")
+
+
+def test_a_stack_is_slices_to_a_model_of_planes(eseg: Callable[..., Outcome], folder: Path) -> None:
+    tifffile.imwrite(folder / "plane.tif", stack((64, 64)))
+    tifffile.imwrite(folder / "plane_labels.tif", strokes((64, 64)))
+    assert eseg("train", run_file(folder, images="plane.tif", labels="plane_labels.tif", axes="yx")).code == 0
+    tifffile.imwrite(folder / "volume.tif", stack((3, 64, 64)), imagej=True, metadata={"axes": "ZYX"})
+    outcome = eseg("predict", folder / "out" / "model.pt", folder / "volume.tif", "--out", folder / "maps")
+    assert outcome.code == 0, outcome.err
+    assert tifffile.imread(folder / "maps" / "volume_classes.ome.tif").shape == (3, 64, 64)
 
 
 def test_an_image_smaller_than_a_patch_trains_and_predicts_by_reflection(
@@ -321,7 +379,15 @@ def test_predicting_another_number_of_channels_is_refused(
 ) -> None:
     tifffile.imwrite(folder / "two.tif", stack((2, 2, 64, 64)), photometric="minisblack")
     outcome = eseg("predict", trained, folder / "two.tif", "--axes", "zcyx", "--out", folder / "maps")
-    assert_one_line(outcome, "2 channels", "trained with 1")
+    assert_one_line(outcome, "two.tif has 2 channels", "trained with 1: intensity", "taken for 'zcyx'")
+
+
+def test_predicting_too_few_channels_names_those_of_training(eseg: Callable[..., Outcome], folder: Path) -> None:
+    tifffile.imwrite(folder / "labels.tif", strokes((64, 64)))
+    assert eseg("train", run_file(folder, axes="cyx", channels=["nuclei", "cytoplasm"])).code == 0
+    tifffile.imwrite(folder / "one.tif", stack((1, 64, 64)), photometric="minisblack")
+    outcome = eseg("predict", folder / "out" / "model.pt", folder / "one.tif", "--out", folder / "maps")
+    assert_one_line(outcome, "one.tif has 1 channel, but the model was trained with 2: nuclei, cytoplasm")
 
 
 def test_an_existing_map_is_kept_without_force(eseg: Callable[..., Outcome], folder: Path, trained: Path) -> None:

@@ -177,8 +177,16 @@ def test_a_value_out_of_range_is_named_with_its_limit(
         ({"classes": {1: "a", 2: "a"}}, "classes has one name twice: a, a"),
         ({"classes": {0: "a", 1: "b"}}, "classes names the value 0, which means 'not labelled'"),
         ({"unlabelled": 2}, "classes names the value 2, which means 'not labelled'"),
-        ({"axes": "zzyx"}, "axes is 'zzyx'; it must have y and x, and each letter once"),
-        ({"axes": "zy"}, "axes is 'zy'; it must have y and x, and each letter once"),
+        ({"axes": "zzyx"}, "axes is 'zzyx'; it must have y and x, may have t, c and z, and each letter once"),
+        ({"axes": "zy"}, "axes is 'zy'; it must have y and x, may have t, c and z, and each letter once"),
+        ({"axes": "ZYX"}, "axes is 'ZYX'; it must have y and x, may have t, c and z, and each letter once"),
+        ({"axes": "wyx"}, "axes is 'wyx'; it must have y and x, may have t, c and z, and each letter once"),
+        ({"axes": "tyx", "network": {"dims": 3}}, "axes is 'tyx', which has no z; network.dims of 3 needs volumes"),
+        ({"axes": "cyx", "channels": ["a", "b", "a"]}, "channels has one name twice: a, b, a"),
+        (
+            {"channels": ["nuclei", "cytoplasm"]},
+            "channels names 2 (nuclei, cytoplasm), but axes is 'zyx'; it must then have c",
+        ),
         ({"images": ["a.tif", "b.tif"]}, "there are 2 images but 1 label images"),
         ({"network": {"latents": 1}}, "3 classes need network.latents of at least 2"),
         (
@@ -190,6 +198,18 @@ def test_a_value_out_of_range_is_named_with_its_limit(
 )
 def test_settings_that_contradict_each_other_are_one_line(mistakes: Any, changes: dict[str, Any], line: str) -> None:
     assert mistakes(**changes) == [line]
+
+
+@pytest.mark.parametrize(
+    ("given", "names"), [("nuclei", ["nuclei"]), ([405, 488], ["405", "488"]), (["a", "b"], ["a", "b"])]
+)
+def test_channels_are_named_by_words_or_by_wavelengths(tmp_path: Path, given: object, names: list[str]) -> None:
+    assert load_run(write_run(tmp_path, axes="zcyx", channels=given)).channels == names
+
+
+def test_an_empty_channel_name_is_refused(mistakes: Any) -> None:
+    (line,) = mistakes(axes="cyx", channels=["nuclei", ""])
+    assert line.startswith("channels.1 is ''; ")
 
 
 def test_fewer_than_two_classes_are_refused(mistakes: Any) -> None:

@@ -39,9 +39,9 @@ AHEAD = 3  # pixels, how far a person looks along the line being drawn
 
 @dataclass(frozen=True)
 class Phantom:
-    """A synthetic EM volume with its truth."""
+    """A synthetic volume with its truth."""
 
-    image: Bytes  # (z, y, x)
+    image: NDArray[np.uint8] | NDArray[np.uint16]  # (z, y, x), or (z, c, y, x) where there are several channels
     truth: Bytes  # (z, y, x), every voxel one of `classes`
     classes: dict[int, str]
 
@@ -107,7 +107,7 @@ def sparse_strokes(truth: Bytes, *, fraction: float, rng: np.random.Generator) -
     return strokes[:, margin:-margin, margin:-margin].copy()
 
 
-def _smooth_noise(shape: tuple[int, ...], scale: float, rng: np.random.Generator) -> Reals:
+def smooth_noise(shape: tuple[int, ...], scale: float, rng: np.random.Generator) -> Reals:
     """Return noise of mean 0 and standard deviation 1, correlated over about `scale` pixels along all three axes."""
     # Random values on a lattice, spread by a Gaussian along each axis: the cost does not grow with the scale.
     spreads = []
@@ -126,7 +126,7 @@ def _cells(shape: Shape, rng: np.random.Generator) -> _Tissue:
     place = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
     low, high = place[0, 0, 0] - 1.5 * CELL, place[-1, -1, -1] + 1.5 * CELL
     seeds = rng.uniform(low, high, size=(int(np.prod(high - low) / CELL**3), 3))
-    place = place + 8.0 * np.stack([_smooth_noise(shape, 32.0, rng) for _ in range(3)], axis=-1)
+    place = place + 8.0 * np.stack([smooth_noise(shape, 32.0, rng) for _ in range(3)], axis=-1)
     distance, nearest = cKDTree(seeds).query(place, k=3)
     # To the plane midway between two seeds; the third nearest seed matters where three cells meet.
     apart = np.linalg.norm(seeds[nearest[..., 1:]] - seeds[nearest[..., :1]], axis=-1)
@@ -142,15 +142,15 @@ def _paint_cytoplasm(tissue: _Tissue, rng: np.random.Generator) -> None:
     shade = rng.normal(0.0, 8.0, size=tissue.cell.max() + 1)
     granules = 12.0 * 3.5 * ndimage.gaussian_filter(rng.standard_normal(shape), (0, 1, 1))  # 3.5 undoes its damping
     tissue.grey[...] += shade[tissue.cell] + granules
-    drops = np.clip(4.0 * (_smooth_noise(shape, 6.0, rng) - 2.3), 0, 1)  # noise far above its mean: round spots
-    sheets = np.clip(1.5 - 12.0 * np.abs(_smooth_noise(shape, 14.0, rng)), 0, 1)  # noise at its mean: thin sheets
-    sheets *= np.clip(4.0 * (_smooth_noise(shape, 20.0, rng) - 0.8), 0, 1)
+    drops = np.clip(4.0 * (smooth_noise(shape, 6.0, rng) - 2.3), 0, 1)  # noise far above its mean: round spots
+    sheets = np.clip(1.5 - 12.0 * np.abs(smooth_noise(shape, 14.0, rng)), 0, 1)  # noise at its mean: thin sheets
+    sheets *= np.clip(4.0 * (smooth_noise(shape, 20.0, rng) - 0.8), 0, 1)
     tissue.grey[...] += np.maximum(drops, sheets) * (DARK - tissue.grey)
 
 
 def _paint_membranes(tissue: _Tissue, rng: np.random.Generator) -> None:
     """Paint the membranes, here and there faint."""
-    strength = np.clip(0.9 + 0.2 * _smooth_noise(tissue.truth.shape, 12.0, rng), 0, 1)
+    strength = np.clip(0.9 + 0.2 * smooth_noise(tissue.truth.shape, 12.0, rng), 0, 1)
     tissue.grey[...] += strength * np.exp(-((tissue.wall / 2.2) ** 4)) * (DARK - tissue.grey)
 
 
@@ -184,7 +184,7 @@ def _mitochondrion(site: _Site, rng: np.random.Generator) -> Organelle:
     along = site.offset @ axis
     across = np.linalg.norm(site.offset - np.clip(along, -half, half)[..., None] * axis, axis=-1)
     depth = np.minimum(radius - across, site.room)
-    bend = 2.5 * _smooth_noise(depth.shape, 9.0, rng)
+    bend = 2.5 * smooth_noise(depth.shape, 9.0, rng)
     stripes = np.clip(0.5 + 1.5 * np.sin(2 * np.pi * (along + bend) / rng.uniform(7.0, 8.5)), 0, 1)
     dark = np.where(depth < 2.2, 1.0, np.where(depth < 3.8, 0.0, stripes))
     return depth > 0, (LIGHT + dark * (DARK - LIGHT)).astype(np.float32)
@@ -207,7 +207,7 @@ def _vesicles(site: _Site, rng: np.random.Generator) -> Organelle:
 def _micrograph(grey: Reals, rng: np.random.Generator) -> Bytes:
     """Return what a microscope makes of it: blur, uneven light that changes from section to section, shot noise."""
     blurred = ndimage.gaussian_filter(grey, (0, 0.8, 0.8))
-    light = np.stack([_smooth_noise((1, *section.shape), 150.0, rng)[0] for section in grey])
+    light = np.stack([smooth_noise((1, *section.shape), 150.0, rng)[0] for section in grey])
     light = 1.0 + 0.08 * light + rng.normal(0.0, 0.04, size=(len(grey), 1, 1))
     noisy = GREY_PER_ELECTRON * rng.poisson(np.maximum(blurred * light, 0) / GREY_PER_ELECTRON)
     image: Bytes = np.clip(np.rint(noisy), 0, 255).astype(np.uint8)

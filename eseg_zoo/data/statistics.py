@@ -19,8 +19,8 @@ class Statistics:
     std: NDArray[np.float64]
 
 
-def measure(images: Sequence[NDArray[np.generic]]) -> Statistics:
-    """Return the statistics over all pixels of sections (c, *space), merged by counts.
+def measure(images: Sequence[NDArray[np.generic]], *, channels: Sequence[str]) -> Statistics:
+    """Return the statistics over all pixels of sections (c, *space), merged by counts; `channels` are their names.
 
     Raises `InputError` for a constant channel, which nothing can be learnt from.
     """
@@ -29,6 +29,7 @@ def measure(images: Sequence[NDArray[np.generic]]) -> Statistics:
     variances = np.array([[channel.var(dtype=np.float64) for channel in image] for image in images])
     mean = (pixels * means).sum(0) / pixels.sum()
     variance = (pixels * (variances + np.square(means - mean))).sum(0) / pixels.sum()
-    for channel in np.flatnonzero(variance <= 1e-20 * np.square(mean)):  # what rounding leaves of a constant
-        raise InputError(f"channel {channel} of the images is constant ({mean[channel]:g}): there is nothing to learn")
+    for number in np.flatnonzero(variance <= 1e-20 * np.square(mean)).tolist():  # what rounding leaves of a constant
+        place = f"channel {number + 1} of {len(channels)} ({channels[number]})" if len(channels) > 1 else "every pixel"
+        raise InputError(f"{place} of the images is constant ({mean[number]:g}): there is nothing to learn")
     return Statistics(mean, np.sqrt(variance))

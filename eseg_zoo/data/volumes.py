@@ -18,6 +18,8 @@ from eseg_zoo.errors import InputError
 
 AXES = ("t", "c", "z", "y", "x")
 
+_LIKELY = {2: "yx", 3: "zyx", 4: "zcyx"}  # examples in messages, never a guess
+
 # Micrometres of the length units that OME-TIFF and ImageJ write.
 _MICROMETRES = {
     "nm": 1e-3, "nanometer": 1e-3, "µm": 1.0, "um": 1.0, "micron": 1.0, "microns": 1.0, "micrometer": 1.0,
@@ -31,14 +33,18 @@ _DAMAGE = (OSError, ValueError, TypeError, LookupError, ArithmeticError, Asserti
 def read_image(path: Path, axes: str) -> xr.DataArray:
     """Return the image in `path` with the axes (t, c, z, y, x); those that the file lacks have length 1.
 
-    `axes` names the axes of the file in their order. The attribute `voxel_size` maps z, y, x to micrometres where the
+    `axes` names the axes of the file in their order; an OME-TIFF of several positions has them along a leading t, if
+    `axes` has one that the positions lack. The attribute `voxel_size` maps z, y, x to micrometres where the
     file says so. Raises `InputError` for a missing or unreadable file, for axes that do not fit, and for non-numbers.
     """
     if not set(axes) <= set(AXES) or len(set(axes)) < len(axes):
         raise InputError(f"axes is {axes!r}; it must be made of the letters {', '.join(AXES)}, each once")
-    array, voxel_size = _read_tiff(path)
+    array, voxel_size = _read_tiff(path, axes)
     if array.ndim != len(axes):
-        raise InputError(f"{path} has shape {array.shape}, which does not fit axes {axes!r}; say which axes it has")
+        raise InputError(
+            f"{path} has shape {array.shape}, {array.ndim} axes, but axes {axes!r} names {len(axes)}; "
+            f"give axes with one letter for each, such as {_LIKELY.get(array.ndim, 'tzcyx')}"
+        )
     if not (np.issubdtype(array.dtype, np.integer) or np.issubdtype(array.dtype, np.floating)):
         raise InputError(f"{path} holds {array.dtype} values; it must hold integers or floating-point numbers")
     if array.size == 0:
@@ -70,28 +76,42 @@ def sections(image: xr.DataArray, dims: int) -> list[NDArray[np.generic]]:
 
 
 def axes_of(path: Path, axes: str) -> str:
-    """Return `axes` if they fit the file; for a file of one plane or one stack less, drop the leading axes.
+    """Return the axes of the file: `axes`, those of the training images, if their number fits.
 
-    Raises `InputError` when the file's number of axes cannot be explained so.
+    For a file of one plane or one stack less the leading axes are dropped; a file of more is believed what it says
+    itself (OME-TIFF and ImageJ do), so that a stack is slices to a model of planes. Raises `InputError` otherwise.
     """
-    ndim = len(_series_shape(path))
+    with _reading(path) as tiff:
+        positions = _positions(tiff, axes)
+        shape, said = tuple(positions[0].shape), positions[0].axes.lower()
+    if len(positions) > 1:
+        return axes
+    ndim = len(shape)
     if ndim == len(axes):
         return axes
     shortened = axes[len(axes) - ndim :] if ndim < len(axes) else ""
     if {"y", "x"} <= set(shortened) and set(axes[: len(axes) - ndim]) <= {"t", "z"}:
         return shortened
-    raise InputError(f"{path} has shape {_series_shape(path)}, but the model expects axes {axes!r}; give --axes")
+    if ndim > len(axes) and set(axes) <= set(said) <= set(AXES):
+        return said
+    raise InputError(
+        f"{path} has shape {shape}, but the model was trained on axes {axes!r}; "
+        f"give --axes with one letter for each of the {ndim} axes"
+    )
 
 
-def _series_shape(path: Path) -> tuple[int, ...]:
+def _read_tiff(path: Path, axes: str) -> tuple[NDArray[np.generic], dict[str, float]]:
     with _reading(path) as tiff:
-        return tuple(tiff.series[0].shape)
-
-
-def _read_tiff(path: Path) -> tuple[NDArray[np.generic], dict[str, float]]:
-    with _reading(path) as tiff:
-        array = np.asarray(tiff.series[0].asarray())
+        positions = _positions(tiff, axes)
+        array = np.stack([one.asarray() for one in positions]) if len(positions) > 1 else positions[0].asarray()
         return array.astype(array.dtype.newbyteorder("="), copy=False), _voxel_size(tiff)  # torch takes no other order
+
+
+def _positions(tiff: tifffile.TiffFile, axes: str) -> list[tifffile.TiffPageSeries]:
+    """Return the images of a multi-position file if `axes` has a leading t for them, else the first image alone."""
+    series = list(tiff.series)
+    alike = all(one.shape == series[0].shape for one in series)
+    return series if alike and axes.startswith("t") and len(axes) == series[0].ndim + 1 else series[:1]
 
 
 @contextmanager

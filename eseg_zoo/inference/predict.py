@@ -12,6 +12,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from eseg_zoo.checkpoint import Checkpoint
+from eseg_zoo.data.channels import tell_count
 from eseg_zoo.data.volumes import axes_of, read_image, require_finite, sections
 from eseg_zoo.errors import InputError
 from eseg_zoo.inference.maps import MapWriter, entropy
@@ -48,11 +49,17 @@ class Predictor:
         """
         axes = axes or axes_of(path, self.checkpoint.axes)
         image = read_image(path, axes)
-        channels = self.checkpoint.architecture["channels"]
-        if image.sizes["c"] != channels:
-            raise InputError(f"{path} has {image.sizes['c']} channels, but the model was trained with {channels}")
+        names = self.checkpoint.channel_names
+        if image.sizes["c"] != len(names):
+            raise InputError(
+                f"{path} has {tell_count(image.sizes['c'])}, but the model was trained with {len(names)}: "
+                f"{', '.join(names)} (its axes were taken for {axes!r}; give --axes if they are others)"
+            )
         if self.checkpoint.dims == 3 and image.sizes["z"] == 1:
-            raise InputError(f"{path} is a 2D image, but the model was trained on volumes")
+            raise InputError(
+                f"{path} is a 2D image, but the model was trained on volumes "
+                f"(its axes were taken for {axes!r}; give --axes if they are others)"
+            )
         require_finite(image, path)
         return image, axes
 

@@ -13,6 +13,7 @@ from torch.utils.data import IterableDataset
 
 from eseg_zoo.config import Run
 from eseg_zoo.data.augment import augment
+from eseg_zoo.data.channels import name_channels, tell_count
 from eseg_zoo.data.labels import label_sections, read_labels
 from eseg_zoo.data.patches import Symmetry
 from eseg_zoo.data.sampling import AnchorSet, Batch, PatchSource, draw_balanced
@@ -32,6 +33,7 @@ class TrainingData:
     training_sections: list[int]
     training: AnchorSet
     validation: AnchorSet
+    channel_names: tuple[str, ...]
     statistics: Statistics
     voxel_size: dict[str, float]
 
@@ -49,7 +51,8 @@ class TrainingData:
 def read_training_data(run: Run) -> TrainingData:
     """Return the images, labels and statistics of a run.
 
-    Raises `InputError` for files that are missing or do not fit, NaN pixels, constant images, label values without a
+    Raises `InputError` for files that are missing or do not fit, another number of channels than was named or than the
+    first image has, planes where a 3D network needs volumes, NaN pixels, constant channels, label values without a
     class name, classes without a label, and no labels at all.
     """
     images: list[NDArray[np.generic]] = []
@@ -60,8 +63,7 @@ def read_training_data(run: Run) -> TrainingData:
         image = read_image(image_path, run.axes)
         require_finite(image, image_path)
         found = sections(image, run.network.dims)
-        if images and found[0].shape[0] != images[0].shape[0]:
-            raise InputError(f"{image_path} has {found[0].shape[0]} channels, but the first image {images[0].shape[0]}")
+        _require_fit(found[0], images, image_path, run)
         for use, numbers in _choose_slices(run, len(found), image_path).items():
             chosen[use] += [len(images) + number for number in numbers]
         labelled = read_labels(label_path, image, run.axes, classes=run.classes, unlabelled=run.unlabelled)
@@ -81,8 +83,19 @@ def read_training_data(run: Run) -> TrainingData:
             f"{files}: no label is held out for validation, which training.schedule plateau follows; choose cosine, "
             "label more strokes, or set slices.validation or training.validation_fraction"
         )
-    statistics = measure([images[i] for i in chosen["training"]])
-    return TrainingData(images, chosen["training"], anchors, validation, statistics, voxel_size)
+    names = name_channels(run.channels, images[0].shape[0], run.images[0])
+    statistics = measure([images[i] for i in chosen["training"]], channels=names)
+    return TrainingData(images, chosen["training"], anchors, validation, names, statistics, voxel_size)
+
+
+def _require_fit(section: NDArray[np.generic], others: list[NDArray[np.generic]], path: Path, run: Run) -> None:
+    """Raise `InputError` for a section (c, *space) of the image in `path` that does not fit the run or the others."""
+    channels = section.shape[0]
+    name_channels(run.channels, channels, path)
+    if others and channels != others[0].shape[0]:
+        raise InputError(f"{path} has {tell_count(channels)}, but the first image {others[0].shape[0]}")
+    if run.network.dims == 3 and section.shape[1] == 1:
+        raise InputError(f"{path} is a 2D image (one slice along z), but network.dims is 3")
 
 
 def _choose_slices(run: Run, count: int, path: Path) -> dict[str, range]:

@@ -198,6 +198,7 @@ def _checkpoint(
         class_values=tuple(run.classes),
         class_frequencies=tuple(frequencies.tolist()),
         frequency_source={"estimate": "estimated", "balanced": "balanced"}.get(str(run.frequencies), "given"),
+        channel_names=data.channel_names,
         axes=run.axes,
         voxel_size=data.voxel_size,
         image_dtype=str(data.images[0].dtype),

@@ -27,7 +27,9 @@ def export(
     ] = None,
     template: Annotated[
         str | None,
-        typer.Option(help="Texts of the package: em2d, em3d, fluorescence2d, or the path of your own YAML file."),
+        typer.Option(
+            help="Texts of the package: em2d, em3d, fluorescence2d, fluorescence3d, or the path of your own YAML file."
+        ),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing package.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,

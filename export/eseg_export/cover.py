@@ -6,11 +6,11 @@ from io import BytesIO
 from math import isnan, nan
 from pathlib import Path
 
-import numpy as np
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from eseg_export.composite import composite
 from eseg_export.sample import Array, Samples
 from eseg_zoo.checkpoint import Checkpoint
 from eseg_zoo.colours import class_colours
@@ -21,14 +21,13 @@ _LEGEND_ROWS = 15
 
 
 def draw_cover(samples: Samples, class_names: tuple[str, ...], path: Path) -> None:
-    """Write the picture, twice as wide as high; of a volume, its middle slice."""
+    """Write the picture, twice as wide as high; of a volume, its middle slice, of several channels, their composite."""
     image, probabilities = _square(samples)
     classes = probabilities.argmax(0)
     colours = class_colours(len(class_names))
     figure = Figure(figsize=(2 * SIDE, SIDE), dpi=_DOTS)
     left, right = figure.add_axes((0, 0, 0.5, 1)), figure.add_axes((0.5, 0, 0.5, 1))
-    darkest, lightest = np.percentile(image, (0.5, 99.5))
-    left.imshow(image, cmap="gray", vmin=darkest, vmax=lightest)
+    left.imshow(composite(image))
     right.imshow(classes, cmap=ListedColormap(colours), vmin=-0.5, vmax=len(colours) - 0.5, interpolation="nearest")
     for axes in (left, right):
         axes.set_axis_off()
@@ -60,12 +59,13 @@ def draw_validation(samples: Samples, checkpoint: Checkpoint, path: Path) -> Non
 
 
 def _square(samples: Samples) -> tuple[Array, Array]:
-    """Return image and probabilities (classes, side, side) of the sample; of a volume, its middle slice."""
-    image, probabilities = samples.image[0, 0], samples.probabilities[0]
-    if image.ndim == 3:
-        image, probabilities = image[len(image) // 2], probabilities[:, image.shape[0] // 2]
-    side = min(image.shape)
-    return image[:side, :side], probabilities[:, :side, :side]
+    """Return image (c, side, side) and probabilities (classes, side, side) of the sample; of a volume, its middle."""
+    image, probabilities = samples.image[0], samples.probabilities[0]
+    if image.ndim == 4:
+        middle = image.shape[1] // 2
+        image, probabilities = image[:, middle], probabilities[:, middle]
+    side = min(image.shape[1:])
+    return image[:, :side, :side], probabilities[:, :side, :side]
 
 
 def _save(figure: Figure, path: Path) -> None:

@@ -118,8 +118,7 @@ def _statements(card: Card, texts: Texts) -> dict[str, Any]:
 
 
 def _input(checkpoint: Checkpoint, texts: Texts, samples: Samples) -> spec.InputTensorDescr:
-    channels = int(checkpoint.architecture["channels"])
-    names = ["intensity"] if channels == 1 else [f"intensity{i}" for i in range(channels)]
+    names = channel_names(checkpoint.channel_names, kind="channel")
     float32 = spec.EnsureDtypeDescr(kwargs=spec.EnsureDtypeKwargs(dtype="float32"))
     return spec.InputTensorDescr(
         id=_INPUT,
@@ -197,7 +196,7 @@ def _config(checkpoint: Checkpoint, texts: Texts, measured: Sequence[Measurement
 
 
 def origin(checkpoint: Checkpoint, measured: Sequence[Measurement]) -> dict[str, Any]:
-    """Return classes, training and settings as plain YAML values."""
+    """Return classes, channels, training and settings as plain YAML values."""
     training = checkpoint.training
     colours = class_colours(len(checkpoint.class_names))
     return {
@@ -207,6 +206,7 @@ def origin(checkpoint: Checkpoint, measured: Sequence[Measurement]) -> dict[str,
                 checkpoint.class_names, checkpoint.class_values, colours, checkpoint.class_frequencies, strict=True
             )
         ],
+        "channels": list(checkpoint.channel_names),
         "frequency_source": checkpoint.frequency_source,
         "prior_strength": checkpoint.prior_strength,
         "temperature": float(checkpoint.segmenter_state["temperature"]),

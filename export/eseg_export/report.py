@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
+from eseg_export.composite import composite, legend
 from eseg_zoo.checkpoint import Checkpoint
 from eseg_zoo.colours import class_colours
 from eseg_zoo.data.phantom import Phantom
@@ -32,7 +33,7 @@ _PAGE = """<!doctype html>
  td, th {{ padding: .2rem .9rem; border-bottom: 1px solid #ccc }}
  td:not(:first-child) {{ text-align: right }}
 </style>
-<h1>ε-Seg on a synthetic EM volume</h1>
+<h1>ε-Seg on {title}</h1>
 <p>{summary}</p>
 <h2>A slice that training never saw</h2><img alt="image, truth, prediction, uncertainty" src="{unseen}">
 <h2>What training was given</h2><img alt="image and painted strokes" src="{strokes}">
@@ -47,9 +48,11 @@ _PAGE = """<!doctype html>
 
 @dataclass(frozen=True)
 class DemoFigures:
-    """What the demo made; arrays are (z, y, x), label maps hold the class values of the phantom."""
+    """What the demo made; label maps are (z, y, x) and hold the class values of the phantom."""
 
+    title: str  # what it was made on
     phantom: Phantom
+    channels: tuple[str, ...]  # none: the image is grey
     strokes: NDArray[np.uint8]
     prediction: NDArray[np.uint8]
     uncertainty: NDArray[np.float32]
@@ -59,6 +62,11 @@ class DemoFigures:
     reliability: Path  # the plot of `eseg evaluate`, PNG
     metrics: Path
     package: Path
+
+    def section(self, z: int) -> NDArray[np.generic]:
+        """Return a slice of the image, (c, y, x)."""
+        image: NDArray[np.generic] = self.phantom.image[z]
+        return image.reshape(-1, *image.shape[-2:])
 
 
 def write_report(path: Path, demo: DemoFigures, model: Path) -> float:
@@ -71,6 +79,7 @@ def write_report(path: Path, demo: DemoFigures, model: Path) -> float:
     training = checkpoint.training
     labelled = ", ".join(f"{name} {count}" for name, count in training.labelled_pixels.items())
     page = _PAGE.format(
+        title=html.escape(demo.title),
         summary=html.escape(
             f"{sum(training.labelled_pixels.values())} labelled pixels for training ({labelled}), "
             f"{100 * training.labelled_fraction:.3f} % of the training slices; {training.steps} steps in "
@@ -93,7 +102,7 @@ def write_report(path: Path, demo: DemoFigures, model: Path) -> float:
 
 
 def _package_difference(demo: DemoFigures, checkpoint: Checkpoint) -> float:
-    image = demo.phantom.image[demo.unseen][None, None].astype(np.float32)
+    image = demo.section(demo.unseen)[None].astype(np.float32)
     tensor = bioimageio.core.Tensor.from_numpy(image, dims=("batch", "channel", "y", "x"))
     (predicted,) = bioimageio.core.predict(model=demo.package, inputs=tensor).members.values()
     with torch.inference_mode():
@@ -104,7 +113,7 @@ def _package_difference(demo: DemoFigures, checkpoint: Checkpoint) -> float:
 def _unseen_figure(demo: DemoFigures) -> str:
     figure = Figure(figsize=(12, 3.6), layout="constrained")
     image, truth, prediction, uncertainty = figure.subplots(1, 4)
-    _show(image, demo.phantom.image[demo.unseen], "image")
+    _show(image, composite(demo.section(demo.unseen)), legend(demo.channels) or "image")
     _show(truth, _coloured(demo, demo.phantom.truth[demo.unseen]), "truth")
     _show(prediction, _coloured(demo, demo.prediction[demo.unseen]), "prediction")
     uncertainty.imshow(demo.uncertainty[demo.unseen], cmap="magma", vmin=0, vmax=1)
@@ -116,10 +125,9 @@ def _unseen_figure(demo: DemoFigures) -> str:
 def _strokes_figure(demo: DemoFigures) -> str:
     figure = Figure(figsize=(12, 6), layout="constrained")
     left, right = figure.subplots(1, 2)
-    image = np.repeat(demo.phantom.image[demo.training][..., None], 3, -1)
-    painted = image.copy()
+    image = composite(demo.section(demo.training))
     strokes = demo.strokes[demo.training]
-    painted[strokes > 0] = _coloured(demo, strokes)[strokes > 0]
+    painted = np.where((strokes > 0)[..., None], _coloured(demo, strokes) / 255, image)
     _show(left, image, "a training slice")
     _show(right, painted, "its strokes: all that training knows of it")
     _legend(figure, demo)
@@ -153,9 +161,9 @@ def _coloured(demo: DemoFigures, labels: NDArray[np.uint8]) -> NDArray[np.uint8]
     return colours[labels]
 
 
-def _show(axes: Axes, image: NDArray[np.uint8] | None, title: str) -> None:
+def _show(axes: Axes, image: NDArray[np.generic] | None, title: str) -> None:
     if image is not None:
-        axes.imshow(image, cmap="gray")
+        axes.imshow(image)
     axes.set_title(title)
     axes.set_axis_off()
 

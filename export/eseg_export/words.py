@@ -14,6 +14,7 @@ from eseg_export.verdicts import Verdict
 from eseg_export.verify import SIZES, TOLERANCE, Measurement
 from eseg_zoo.checkpoint import Checkpoint
 from eseg_zoo.colours import class_colours
+from eseg_zoo.data.channels import default_names, tell_count
 
 _FORMAT_NAMES = {"pytorch_state_dict": "PyTorch state dict", "torchscript": "TorchScript", "onnx": "ONNX"}
 _UNKNOWN = "not stated"
@@ -53,7 +54,9 @@ def describing_words(checkpoint: Checkpoint) -> dict[str, str]:
     training = checkpoint.training
     return {
         "dims": str(checkpoint.dims),
-        "channels": str(checkpoint.architecture["channels"]),
+        "channels": str(len(checkpoint.channel_names)),
+        "channel_names": _enumerate(checkpoint.channel_names),
+        "raw_channels": _raw_channels(checkpoint.channel_names),
         "class_names": _enumerate(checkpoint.class_names),
         "class_count": str(len(checkpoint.class_names)),
         "labelled_fraction": f"{100 * training.labelled_fraction:.2g} %",
@@ -184,6 +187,13 @@ def _score(dice: float | None) -> str:
 
 def _enumerate(names: Sequence[str]) -> str:
     return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else "".join(names)
+
+
+def _raw_channels(names: tuple[str, ...]) -> str:
+    """Return what the input holds, with the names if somebody gave them."""
+    order = ", in this order" if len(names) > 1 else ""
+    named = "" if names == default_names(len(names)) else f" ({', '.join(names)}{order})"
+    return f"{tell_count(len(names))} of raw intensities{named}"
 
 
 def _pixel_size(checkpoint: Checkpoint) -> str:

@@ -57,7 +57,7 @@ def test_another_shape_than_the_images_is_refused_with_both(tmp_path: Path) -> N
 
 def test_a_label_image_with_another_number_of_axes_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path, np.zeros((6, 5), np.uint8))
-    with pytest.raises(InputError, match=r"has shape \(6, 5\), which does not fit axes 'zyx'"):
+    with pytest.raises(InputError, match=r"has shape \(6, 5\), 2 axes, but axes 'zyx' names 3"):
         read_labels(path, image(1, 1, 4, 6, 5), "zyx", classes=CLASSES, unlabelled=0)
 
 

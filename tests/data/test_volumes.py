@@ -51,7 +51,8 @@ def test_axes_in_any_order_give_the_same_pixel(path: Path, axes: str) -> None:
 
 def test_axes_that_do_not_fit_the_file_are_refused(path: Path) -> None:
     assert (
-        refusal(write(path), "yx") == f"{path} has shape (4, 6, 5), which does not fit axes 'yx'; say which axes it has"
+        refusal(write(path), "yx") == f"{path} has shape (4, 6, 5), 3 axes, but axes 'yx' names 2; "
+        "give axes with one letter for each, such as zyx"
     )
 
 
@@ -81,7 +82,37 @@ def test_axes_of_refuses_what_it_cannot_explain(path: Path, shape: tuple[int, ..
     write(path, np.zeros(shape, np.uint8))
     with pytest.raises(InputError) as caught:
         axes_of(path, axes)
-    assert str(caught.value) == f"{path} has shape {shape}, but the model expects axes {axes!r}; give --axes"
+    assert str(caught.value) == (
+        f"{path} has shape {shape}, but the model was trained on axes {axes!r}; "
+        f"give --axes with one letter for each of the {len(shape)} axes"
+    )
+
+
+@pytest.mark.parametrize("said", ["ZYX", "TYX", "CYX", "TZYX", "TCYX"])
+@pytest.mark.parametrize("kind", ["imagej", "ome"])
+def test_a_file_of_more_axes_is_believed_what_it_says(path: Path, said: str, kind: str) -> None:
+    write(path, np.zeros((2, 3, 6, 5)[-len(said) :], np.uint8), **{kind: True}, metadata={"axes": said})
+    assert axes_of(path, "yx") == said.lower()
+
+
+def test_colours_in_the_last_axis_are_no_slices(path: Path) -> None:
+    write(path, np.zeros((6, 5, 3), np.uint8), photometric="rgb")
+    with pytest.raises(InputError, match=r"has shape \(6, 5, 3\), .* one letter for each of the 3 axes"):
+        axes_of(path, "yx")
+
+
+@pytest.mark.parametrize(("single", "axes"), [("YX", "tyx"), ("CYX", "tcyx"), ("ZYX", "tzyx")])
+def test_positions_of_an_ome_file_are_a_batch_along_t(path: Path, single: str, axes: str) -> None:
+    shape = (3, 6, 5)[-len(single) :]
+    positions = [np.random.default_rng(i).integers(0, 255, shape).astype(np.uint8) for i in range(4)]
+    with tifffile.TiffWriter(path, ome=True) as writer:
+        for position in positions:
+            writer.write(position, photometric="minisblack", metadata={"axes": single})
+    assert axes_of(path, axes) == axes
+    image = read_image(path, axes)
+    assert image.sizes["t"] == 4
+    found = image.transpose("t", "z", "c", "y", "x").values.reshape(4, *shape)
+    np.testing.assert_array_equal(found, np.stack(positions))
 
 
 @pytest.mark.parametrize(("dims", "shape"), [(2, (3, 5, 7)), (3, (3, 4, 5, 7))])

@@ -7,6 +7,7 @@ import os
 import re
 import zipfile
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 from typing import Any, Literal
 
@@ -195,6 +196,26 @@ def test_volumes_are_exported_with_their_own_geometry(make_checkpoint: MakeCheck
     assert axes[2].scale == 0.04
 
 
+def test_named_channels_are_in_the_description_and_the_pictures(
+    make_checkpoint: MakeCheckpoint, tmp_path: Path
+) -> None:
+    checkpoint = replace(make_checkpoint(channels=2), channel_names=("nuclei (405 nm)", "cytoplasm"))
+    checkpoint.save(tmp_path / "model.pt")
+    finished = export_package(tmp_path / "model.pt", template="fluorescence2d")
+    model = loaded(finished.path)
+    (given,) = model.inputs
+    assert [str(name) for name in given.axes[1].channel_names] == ["nuclei_405_nm", "cytoplasm"]  # type: ignore[union-attr]
+    package = read_package(finished.path)
+    assert package.rdf["config"]["eseg"]["channels"] == ["nuclei (405 nm)", "cytoplasm"]
+    assert "2 channels of raw intensities (nuclei (405 nm), cytoplasm, in this order)" in " ".join(
+        package.files["README.md"].decode().split()
+    )
+    with Image.open(BytesIO(package.files["cover.png"])) as cover:
+        left = np.asarray(cover.convert("RGB"))[:, : cover.width // 2].astype(int)
+    assert (left[..., 0] == left[..., 2]).mean() > 0.99  # magenta has as much red as blue
+    assert np.abs(left[..., 0] - left[..., 1]).max() > 100  # and green lies elsewhere
+
+
 def answer(monkeypatch: pytest.MonkeyPatch, reply: httpx.Response | Exception) -> None:
     """Let every request to GitHub be answered, or fail, like this."""
 
@@ -206,7 +227,10 @@ def answer(monkeypatch: pytest.MonkeyPatch, reply: httpx.Response | Exception) -
     monkeypatch.setattr(httpx, "get", get)
 
 
-@pytest.mark.parametrize(("template", "dims", "channels"), [("em2d", 2, 1), ("em3d", 3, 1), ("fluorescence2d", 2, 2)])
+@pytest.mark.parametrize(
+    ("template", "dims", "channels"),
+    [("em2d", 2, 1), ("em3d", 3, 1), ("fluorescence2d", 2, 2), ("fluorescence3d", 3, 2)],
+)
 def test_a_full_card_leaves_no_warning_even_without_network(
     monkeypatch: pytest.MonkeyPatch, make_checkpoint: MakeCheckpoint, tmp_path: Path,
     template: str, dims: int, channels: int,

@@ -61,7 +61,7 @@ def test_license_is_written_as_spdx_writes_it(tmp_path: Path) -> None:
     assert card_of(tmp_path, "license: mit").license == "MIT"
 
 
-TEMPLATES = {"em2d": 2, "em3d": 3, "fluorescence2d": 2}
+TEMPLATES = {"em2d": 2, "em3d": 3, "fluorescence2d": 2, "fluorescence3d": 3}
 
 
 @pytest.mark.parametrize(("name", "dims"), TEMPLATES.items())
@@ -136,6 +136,27 @@ def test_a_mistake_in_a_template_is_named_before_anything_is_exported(
 def test_channel_names_are_identifiers_unlike_each_other() -> None:
     names = ["cell wall", "cell-wall", "3rd", "class", "膜", "?"]
     assert channel_names(names) == ["cell_wall", "cell_wall_", "class_3rd", "class_class", "膜", "unnamed"]
+
+
+def test_channels_named_by_wavelengths_are_identifiers_too() -> None:
+    assert channel_names(["405", "488 nm", "DAPI"], kind="channel") == ["channel_405", "channel_488_nm", "DAPI"]
+
+
+@pytest.mark.parametrize(
+    ("names", "phrase"),
+    [
+        (("intensity",), "1 channel of raw intensities"),
+        (("nuclei",), "1 channel of raw intensities (nuclei)"),
+        (("channel 1", "channel 2"), "2 channels of raw intensities"),
+        (("nuclei", "cytoplasm"), "2 channels of raw intensities (nuclei, cytoplasm, in this order)"),
+    ],
+)
+def test_the_readme_names_the_channels_that_somebody_named(
+    make_checkpoint: MakeCheckpoint, names: tuple[str, ...], phrase: str
+) -> None:
+    checkpoint = replace(make_checkpoint(channels=len(names)), channel_names=names)
+    readme = tell(checkpoint, Card(), load_template("fluorescence2d")).readme(checkpoint)
+    assert f" {phrase} " in readme.replace("\n", " ")
 
 
 @pytest.mark.parametrize("classes", [2, 8, 9, 20])
