@@ -85,7 +85,7 @@ def draw_curve(
     for panel, key in zip(panels, ("argmax", "corrected"), strict=True):
         _draw_panel(panel, key, wanted, outcomes)
     panels[0].set_ylabel("mean Dice, slices 12-13")
-    panels[1].legend(loc="lower right", fontsize="small")
+    figure.legend(*panels[1].get_legend_handles_labels(), loc="outside lower center", ncols=5, fontsize="small")
     with replacing(path, force=True) as temporary:
         figure.savefig(temporary, dpi=120)
 
