@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test check interop bench clean
+.PHONY: demo test check interop bench bench-accuracy ablation clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("eseg_zoo needs Python 3.11 or newer, this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
@@ -30,6 +30,12 @@ interop: $(READY)  ## the package in its consumers' own runtimes: PACKAGE=model.
 
 bench: $(READY)  ## seconds per megapixel of the exported formats, as ratios in one run
 	$(BIN)/python benchmarks/speed.py
+
+bench-accuracy: $(READY)  ## Dice beside a random forest and a U-Net, from 60 to 6,000 labels: DATA=folder of the VNC data
+	$(BIN)/python benchmarks/peers.py $(OPTIONS) '$(or $(DATA),$(error give DATA=folder of the VNC data))'
+
+ablation: $(READY)  ## what each part of the training buys: DATA=folder of the VNC data
+	$(BIN)/python benchmarks/ablation.py $(OPTIONS) '$(or $(DATA),$(error give DATA=folder of the VNC data))'
 
 clean:
 	rm -rf $(VENV) .interop build dist demo *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -1,10 +1,8 @@
-"""Dice on whole unseen slices of the Drosophila VNC data: this project's small preset against a random forest.
+"""The Drosophila VNC data: labels drawn from it, one correction for every method, and the judgement.
 
-    python benchmarks/vnc.py DATA [--out runs/vnc]
-
-DATA holds `raw.tif`, `labels_points.tif` and `labels_dense.tif` (14 slices, 1024 x 1024, five classes). Both methods
-learn from the same points of slices 0-11 and get the same class-frequency correction: a temperature fitted on the
-points of slices 12-13, then EM over unlabelled pixels of slices 0-11. Slices 12-13 are judged on every pixel.
+A folder holds `raw.tif`, `labels_points.tif`, `labels_scribbles.tif` and `labels_dense.tif` (14 slices, five classes).
+Methods learn from slices 0-11 and are judged on every pixel of slices 12-13. The points of slices 12-13 are what every
+method may validate and calibrate on, whatever it learns from.
 
 Data: S. Gerhard, J. Funke, J. Martel, A. Cardona, R. Fetter, "Segmented anisotropic ssTEM dataset of neural tissue",
 figshare, doi:10.6084/m9.figshare.856713 (2013). It is not part of this repository.
@@ -12,134 +10,113 @@ figshare, doi:10.6084/m9.figshare.856713 (2013). It is not part of this reposito
 
 from __future__ import annotations
 
-import argparse
-import json
-import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tifffile
-import torch
-import yaml
-from forest import PixelForest
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.table import Table
 
-from eseg_zoo.calibration import fit_temperature
-from eseg_zoo.checkpoint import Checkpoint
-from eseg_zoo.config import load_run
-from eseg_zoo.frequencies import consistent_frequencies, largest_strength, log_prior_shift, supported_strength
-from eseg_zoo.inference.predict import Predictor
-from eseg_zoo.inference.volume import predict_section
+from eseg_zoo.correction import Correction, HeldOut, fit_correction
 from eseg_zoo.metrics import Confusion
-from eseg_zoo.training.run import train
+from eseg_zoo.training.finish import FREQUENCY_SECTIONS, FREQUENCY_SIDE, FREQUENCY_STEP
 
 CLASSES = {1: "membrane", 2: "glia", 3: "mitochondrion", 4: "synapse", 5: "intracellular"}
 TRAINING, UNSEEN = range(12), range(12, 14)
 BALANCED = np.full(len(CLASSES), 1 / len(CLASSES))
 
+LogitsOfSlice = Callable[[NDArray[np.uint8]], NDArray[np.floating]]
+"""One slice (y, x) as stored -> logits (classes, y, x)."""
+
 
 @dataclass(frozen=True)
-class Row:
-    """One line of the table."""
+class Volume:
+    """Images and the label images that exist of them, each uint8 (z, y, x); label 0 is 'not labelled'."""
 
-    method: str
-    corrected: bool
-    seconds: float  # of training, wall clock
-    confusion: Confusion
+    folder: Path
+    raw: NDArray[np.uint8]
+    labels: dict[str, NDArray[np.uint8]]  # "points", "scribbles", "dense"
 
+    @classmethod
+    def read(cls, folder: Path) -> Volume:
+        kinds = ("points", "scribbles", "dense")
+        labels = {kind: tifffile.imread(folder / f"labels_{kind}.tif") for kind in kinds}
+        return cls(folder, tifffile.imread(folder / "raw.tif"), labels)
 
-def judge(logits: NDArray[np.floating], truth: NDArray[np.uint8]) -> Confusion:
-    """Return the confusion of logits (slices, classes, y, x) with dense labels 1..5."""
-    return Confusion.of(truth.astype(np.int16) - 1, logits.argmax(1), classes=len(CLASSES))
-
-
-def run_network(data: Path, out: Path, seed: int) -> list[Row]:
-    """Train the small preset as a user would, and judge it with and without its own correction."""
-    settings = {
-        "images": str((data / "raw.tif").resolve()),
-        "labels": str((data / "labels_points.tif").resolve()),
-        "axes": "zyx",
-        "classes": CLASSES,
-        "preset": "small",
-        "out": str(out.resolve()),
-        "slices": {"training": "0-11", "validation": "12-13"},
-        "seed": seed,
-    }
-    out.mkdir(parents=True, exist_ok=True)
-    run = out / "run.yaml"
-    run.write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
-    model = out / "model.pt"
-    if not model.exists():
-        train(load_run(run))
-    predictor = Predictor(Checkpoint.load(model), device="cpu")
-    seconds = predictor.checkpoint.training.seconds
-    raw, truth = tifffile.imread(data / "raw.tif"), tifffile.imread(data / "labels_dense.tif")[list(UNSEEN)]
-    rows = []
-    for corrected in (False, True):
-        if not corrected:
-            shift = predictor.segmenter.log_prior_shift.clone()
-            predictor.segmenter.log_prior_shift.zero_()
-        else:
-            predictor.segmenter.log_prior_shift.copy_(shift)
-        found = np.stack([predict_section(predictor.segmenter, raw[z][None]) for z in UNSEEN])
-        rows.append(Row("ε-Seg, small preset", corrected, seconds, judge(found, truth)))
-    return rows
+    def draw(self, kind: str, per_class: int | None, draw: int) -> NDArray[np.uint8]:
+        """Return the label image (z, y, x) of one row: drawn labels in slices 0-11, all points in slices 12-13."""
+        drawn = thin_labels(self.labels[kind], TRAINING, per_class, draw)
+        drawn[list(UNSEEN)] = self.labels["points"][list(UNSEEN)]
+        return drawn
 
 
-def run_forest(data: Path, seed: int) -> list[Row]:
-    """Train the random forest on the same points and give it the same correction."""
-    raw, points = tifffile.imread(data / "raw.tif"), tifffile.imread(data / "labels_points.tif")
-    truth = tifffile.imread(data / "labels_dense.tif")[list(UNSEEN)]
-    started = time.monotonic()
-    forest = PixelForest(seed=seed, n_jobs=torch.get_num_threads())
-    forest.fit(raw[list(TRAINING)], points[list(TRAINING)], len(CLASSES))
-    seconds = time.monotonic() - started
-    unseen = np.log(np.stack([forest.predict_probabilities(raw[z]) for z in UNSEEN]) + 1e-6)
-    labelled = points[list(UNSEEN)] > 0
-    held_out = points[list(UNSEEN)][labelled].astype(np.int64) - 1
-    temperature = fit_temperature(np.moveaxis(unseen, 1, -1)[labelled], held_out)
-    seen = [np.log(forest.predict_probabilities(raw[z]) + 1e-6)[:, 128:-128, 128:-128] for z in (0, 4, 7, 11)]
-    pixels = np.concatenate([s.reshape(len(CLASSES), -1).T for s in seen])
-    frequencies = consistent_frequencies(pixels, temperature=temperature, training=BALANCED)  # all as training does
-    safe = largest_strength(pixels / temperature, frequencies, training=BALANCED)
-    labelled_logits, rng = np.moveaxis(unseen, 1, -1)[labelled] / temperature, np.random.default_rng(seed)
-    strength = supported_strength(labelled_logits, held_out, frequencies, training=BALANCED, limit=safe, rng=rng)
-    shift = log_prior_shift(frequencies, training=BALANCED, strength=strength)[None, :, None, None]
-    return [
-        Row("random forest", False, seconds, judge(unseen, truth)),
-        Row("random forest", True, seconds, judge(unseen / temperature + shift, truth)),
-    ]
+def thin_labels(
+    labels: NDArray[np.uint8], slices: Sequence[int], per_class: int | None, draw: int
+) -> NDArray[np.uint8]:
+    """Return a copy of labels (z, y, x) in which each of these slices keeps `per_class` random pixels of each class.
+
+    Without replacement; `draw` is the seed, and draws of different sizes are independent, not nested. None keeps all.
+    Raises ValueError where a slice has fewer pixels of a class.
+    """
+    thinned = labels.copy()
+    if per_class is None:
+        return thinned
+    rng = np.random.default_rng([draw, per_class])
+    for z in slices:
+        thinned[z] = 0
+        for value in CLASSES:
+            places = np.argwhere(labels[z] == value)
+            if len(places) < per_class:
+                raise ValueError(f"slice {z} has {len(places)} pixels of label {value}; {per_class} are wanted")
+            chosen = rng.choice(places, per_class, replace=False)
+            thinned[z][tuple(chosen.T)] = value
+    return thinned
 
 
-def main() -> None:
-    """Print the table, and write it as JSON beside the model."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path)
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/runs/vnc"))
-    parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args()
-    rows = run_forest(options.data, options.seed) + run_network(options.data, options.out, options.seed)
-    table = Table("method", "correction", *CLASSES.values(), "mean Dice", "training, s")
-    for row in rows:
-        dice = [f"{value:.3f}" for value in row.confusion.dice]
-        mean, seconds = f"{row.confusion.mean_dice:.3f}", f"{row.seconds:.0f}"
-        table.add_row(row.method, "yes" if row.corrected else "no", *dice, mean, seconds)
-    Console(width=140).print(table)
-    figures = [
-        {
-            "method": row.method,
-            "corrected": row.corrected,
-            "training_seconds": row.seconds,
-            "dice": dict(zip(CLASSES.values(), row.confusion.dice.tolist(), strict=True)),
-            "mean_dice": row.confusion.mean_dice,
-        }
-        for row in rows
-    ]
-    (options.out / "table.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+def common_correction(
+    predict: LogitsOfSlice, volume: Volume, *, training: NDArray[np.floating], held_out: NDArray[np.floating]
+) -> Correction:
+    """Return the correction that `eseg train` makes, for a method that has none of its own.
+
+    The temperature fits the points of slices 12-13, whose logits are `held_out` (slices, classes, y, x). The
+    frequencies come from unlabelled pixels of slices 0-11, the same as in training. `training` (classes,) are the
+    frequencies that the method learnt with.
+    """
+    points = volume.labels["points"][list(UNSEEN)]
+    labelled = points > 0
+    known = HeldOut(np.moveaxis(held_out, 1, -1)[labelled], points[labelled].astype(np.int64) - 1)
+    chosen = np.unique(np.linspace(0, len(TRAINING) - 1, FREQUENCY_SECTIONS).round().astype(int))
+    seen = [_thinned_centre(predict(volume.raw[TRAINING[i]])) for i in chosen]
+    return fit_correction(known, np.concatenate(seen), training=np.asarray(training, np.float64))
 
 
-if __name__ == "__main__":
-    main()
+def _thinned_centre(logits: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Return what EM sees of the logits (classes, y, x) of one slice: (pixels, classes)."""
+    starts = [max(n - FREQUENCY_SIDE[2], 0) // 2 for n in logits.shape[1:]]
+    y, x = (slice(start, start + FREQUENCY_SIDE[2], FREQUENCY_STEP[2]) for start in starts)
+    return logits[:, y, x].reshape(len(logits), -1).T
+
+
+def judge(scores: NDArray[np.floating], truth: NDArray[np.uint8]) -> dict[str, float]:
+    """Return the Dice of each class, 0..1, for scores (slices, classes, y, x) against dense labels 1..5."""
+    confusion = Confusion.of(truth.astype(np.int16) - 1, scores.argmax(1), classes=len(CLASSES))
+    return dict(zip(CLASSES.values(), confusion.dice.tolist(), strict=True))
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Dice by class over every pixel of slices 12-13: of the bare argmax, and after the correction."""
+
+    argmax: dict[str, float]
+    corrected: dict[str, float]
+
+
+def judge_method(predict: LogitsOfSlice, volume: Volume, *, training: NDArray[Any] = BALANCED) -> Judged:
+    """Return the judgement of a method that is given the common correction; `training` as in `common_correction`."""
+    found = np.stack([predict(volume.raw[z]) for z in UNSEEN])
+    correction = common_correction(predict, volume, training=training, held_out=found)
+    corrected = found / correction.temperature + correction.shift[:, None, None]
+    truth = volume.labels["dense"][list(UNSEEN)]
+    return Judged(judge(found, truth), judge(corrected, truth))

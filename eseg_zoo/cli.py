@@ -48,14 +48,16 @@ def _common(
     "The smallest file that works:\n\n" + "\n\n".join(SMALLEST_RUN.splitlines())
 )
 def train(
-    run: Annotated[Path, typer.Argument(help="YAML file with the settings of the run.")], force: Force = False
+    run: Annotated[Path, typer.Argument(help="YAML file with the settings of the run.")],
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted training.")] = False,
+    force: Force = False,
 ) -> None:
     """Train a model and print its figures."""
     settings = load_run(run)
-    refuse_existing(settings.out / "model.pt", force=force)
+    refuse_existing(settings.out / "model.pt", force=force or resume)
     from eseg_zoo.training.run import train as train_run  # Lightning takes seconds to import; nothing else needs it
 
-    target = train_run(settings, force=force)
+    target = train_run(settings, force=force, resume=resume)
     checkpoint = Checkpoint.load(target)
     figures = checkpoint.training.validation
     table = Table("class", "labelled pixels", "validation Dice", "frequency")

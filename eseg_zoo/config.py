@@ -68,15 +68,21 @@ class LossWeights(Settings):
     """Weight of the KL terms: class component, ladder, and class posterior."""
     gamma: float = Field(0.1, ge=0)
     """Weight of the contrastive loss."""
+    delta: float = Field(1.0, ge=0)
+    """Weight of the cross-entropy with pseudo-labels (semi-supervised stage)."""
 
 
 class MaskSettings(Settings):
-    """The hidden centre region of a training patch."""
+    """What is hidden: the centre of a labelled patch, and random squares all over an unlabelled one."""
 
     size: int = Field(3, ge=1)
     """Side of the hidden region around the anchor, in pixels; odd."""
     probability: float = Field(0.5, ge=0, le=1)
-    """Share of the patches that have their centre hidden; the others look as they do at prediction."""
+    """Share of the labelled patches that have their centre hidden; the others look as they do at prediction."""
+    share: float = Field(0.3, ge=0, lt=1)
+    """Share of an unlabelled patch that is hidden."""
+    sides: list[Annotated[int, Field(ge=1)]] = Field([3, 5, 9, 15], min_length=1)
+    """Sides of the squares hidden in unlabelled patches, in pixels; a patch has squares of one of them."""
 
     @model_validator(mode="after")
     def _odd(self) -> Self:
@@ -105,14 +111,14 @@ class AugmentationSettings(Settings):
 
 
 class TrainingSettings(Settings):
-    """The optimisation."""
+    """The optimisation: steps and batches of the supervised stage, everything else of all stages."""
 
     steps: int = Field(20000, ge=1)
-    """Optimisation steps at most."""
+    """Optimisation steps of the supervised stage at most."""
     epoch_steps: int = Field(100, ge=1)
     """Steps between two validations."""
     patience: int = Field(50, ge=1)
-    """Validations without a gain of 0.001 in soft Dice before training stops."""
+    """Validations without a gain of 0.001 in soft Dice before a stage stops."""
     batch_size: int = Field(128, ge=1)
     """Patches of a step."""
     optimiser: Literal["adamw", "adamax"] = "adamw"
@@ -138,6 +144,39 @@ class TrainingSettings(Settings):
     """Where to compute."""
 
 
+class PretrainingSettings(Settings):
+    """A first stage without labels: the inpainting and KL losses on patches from anywhere."""
+
+    steps: int = Field(0, ge=0)
+    """Optimisation steps; 0 leaves the stage out."""
+    start: Path | None = None
+    """`pretraining/last.ckpt` of an earlier run, whose weights are used instead; its labels may have been others."""
+
+
+class SemiSupervisedSettings(Settings):
+    """The last stage: unlabelled patches join the labelled ones, with pseudo-labels from an averaged network."""
+
+    steps: int = Field(20000, ge=0)
+    """Optimisation steps at most; 0 turns the stage off."""
+    labelled: int = Field(64, ge=1)
+    """Labelled patches of a step."""
+    unlabelled: int = Field(32, ge=1)
+    """Unlabelled patches of a step; each has a whole region of pixels to learn from."""
+    cells: int | None = Field(None, ge=1)
+    """Side of that region in cells of the coarsest level, 8 pixels for three levels; 8 cells in 2D and 2 in 3D."""
+    labeller: Literal["teacher", "class_means"] = "teacher"
+    """Where pseudo-labels come from: the class probabilities of the averaged network (the teacher), or the distances of
+    its latent means to the running class means."""
+    teacher: float = Field(0.99, ge=0, lt=1)
+    """Share of the teacher's weights kept in a step; the rest comes from the network that learns."""
+    confidence: tuple[Annotated[float, Field(ge=0, le=1)], Annotated[float, Field(ge=0, le=1)]] = (0.0, 0.0)
+    """Probability that a pseudo-label needs to count, at the first and at the last step; it changes linearly."""
+    radius: int = Field(0, ge=0)
+    """Distance from an anchor up to which its neighbours in the labelled patches get pseudo-labels too, in pixels."""
+    radius_patience: int = Field(5, ge=1)
+    """Validations without a gain of 0.001 in soft Dice before the radius, unless it is 0, grows by a pixel."""
+
+
 class SliceSettings(Settings):
     """Which slices of each image (from 0, along t and then z; volumes for a 3D network) to use; all by default."""
 
@@ -147,11 +186,15 @@ class SliceSettings(Settings):
     """First and last slice whose labels are used for validation only."""
 
 
+# Cells along each axis of an unlabelled patch's region: in 3D its margin alone is many times the region.
+UNLABELLED_CELLS = {2: 8, 3: 2}
+
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     "default": {},
     "small": {
         "network": {"filters": [32, 48, 64], "latents": 16},
-        "training": {"steps": 3000, "batch_size": 32, "patience": 20},
+        "training": {"steps": 1500, "batch_size": 32, "patience": 20},
+        "semi_supervised": {"steps": 1500, "labelled": 16, "unlabelled": 8},
     },
 }
 
@@ -181,6 +224,8 @@ class Run(Settings):
     mask: MaskSettings = MaskSettings()
     augmentation: AugmentationSettings = AugmentationSettings()
     training: TrainingSettings = TrainingSettings()
+    pretraining: PretrainingSettings = PretrainingSettings()
+    semi_supervised: SemiSupervisedSettings = SemiSupervisedSettings()
     frequencies: Literal["estimate", "balanced"] | dict[str, Annotated[float, Field(gt=0)]] = "estimate"
     """Class frequencies of the data, by class name; `estimate` takes them from the unlabelled pixels (EM), `balanced`
     applies no correction."""
@@ -189,6 +234,11 @@ class Run(Settings):
     the held-out labels ask for it, or where half of a class would vanish from the class map of unlabelled pixels."""
     seed: int = Field(0, ge=0)
     """Seed of all randomness; two CPU runs with one seed are identical."""
+
+    def unlabelled_region(self, cell: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the size of an unlabelled patch's region in pixels, for a network with cells of this size."""
+        cells = self.semi_supervised.cells or UNLABELLED_CELLS[self.network.dims]
+        return tuple(cells * pixels for pixels in cell)
 
     @model_validator(mode="before")
     @classmethod
@@ -259,6 +309,9 @@ def load_run(path: Path) -> Run:
             "images": [folder / p for p in run.images],
             "labels": [folder / p for p in run.labels],
             "out": folder / run.out,
+            "pretraining": run.pretraining.model_copy(
+                update={"start": folder / run.pretraining.start if run.pretraining.start else None}
+            ),
         }
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 import torch.nn.functional as F
@@ -47,6 +47,22 @@ class LossTerms:
         """Return alpha * inpainting + beta * KL + gamma * contrastive + cross-entropy."""
         generative = weights.alpha * self.inpainting + weights.beta * self.kl
         return generative + weights.gamma * self.contrastive + self.cross_entropy
+
+    def named(self) -> dict[str, Tensor]:
+        """Return the terms by name."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+
+@dataclass(frozen=True)
+class UnlabelledTerms:
+    """The terms that need no label, before weighting, each a scalar."""
+
+    inpainting: Tensor
+    kl: Tensor
+
+    def total(self, weights: LossWeights) -> Tensor:
+        """Return alpha * inpainting + beta * KL."""
+        return weights.alpha * self.inpainting + weights.beta * self.kl
 
 
 def inpainting_loss(reconstruction: Tensor, image: Tensor, hidden: Tensor) -> Tensor:
@@ -130,3 +146,28 @@ def loss_terms(
         contrastive=contrastive.mean(),
         cross_entropy=F.cross_entropy(anchors.pick(generation.logits, pixel), anchors.labels),
     )
+
+
+def unlabelled_terms(
+    generation: Generation, mixture: MixturePrior, *, image: Tensor, hidden: Tensor
+) -> UnlabelledTerms:
+    """Return the terms of unlabelled patches; `image` and `hidden` as in `loss_terms`.
+
+    The coarsest latent pays its KL to the whole mixture, at every location, as no component is known to be its own.
+    """
+    coarsest = generation.posteriors[-1]
+    mean, log_variance = (x.movedim(1, -1).flatten(0, -2) for x in (coarsest.mean, coarsest.log_variance))
+    kl = mixture.mixture_kl(Gaussian(mean, log_variance)).mean()
+    return UnlabelledTerms(
+        inpainting=inpainting_loss(generation.reconstruction, image, hidden),
+        kl=kl + ladder_kl(generation.posteriors, generation.ladder_priors),
+    )
+
+
+def pseudo_label_loss(logits: Tensor, targets: Tensor, chosen: Tensor) -> Tensor:
+    """Return the mean cross-entropy of logits (b, classes, *region) with class probabilities `targets` of that shape.
+
+    The mean is over the pixels where the mask `chosen` (b, *region) is true; 0 if there is none.
+    """
+    each = -(targets * logits.log_softmax(1)).sum(1)
+    return (each * chosen).sum() / chosen.sum().clamp(min=1)

@@ -13,6 +13,24 @@ Kind = TypeVar("Kind", bound=np.generic)
 
 
 @dataclass(frozen=True)
+class Padded:
+    """A section (c, *space), reflected on every side by `width` pixels of each axis."""
+
+    pixels: NDArray[np.generic]
+    width: tuple[int, ...]
+
+    @classmethod
+    def of(cls, section: NDArray[np.generic], width: Sequence[int]) -> Padded:
+        """Pad it."""
+        return cls(np.pad(section, [(0, 0), *((w, w) for w in width)], "symmetric"), tuple(width))
+
+    @property
+    def space(self) -> tuple[int, ...]:
+        """The size of the section without its padding."""
+        return tuple(n - 2 * w for n, w in zip(self.pixels.shape[1:], self.width, strict=True))
+
+
+@dataclass(frozen=True)
 class PatchGeometry:
     """A patch is a `region`, which the network predicts, with `margin` around it; pixels per axis.
 
@@ -27,19 +45,15 @@ class PatchGeometry:
     def size(self) -> tuple[int, ...]:
         return tuple(r + 2 * m for r, m in zip(self.region, self.margin, strict=True))
 
-    def pad(self, section: NDArray[np.generic]) -> NDArray[np.generic]:
-        """Return a section (c, *space) reflected so far that every pixel can be an anchor at every phase."""
-        width = [(r + m, r + m) for r, m in zip(self.region, self.margin, strict=True)]
-        return np.pad(section, [(0, 0), *width], "symmetric")
+    @property
+    def reach(self) -> tuple[int, ...]:
+        """Pixels that a section must be padded by, so that every pixel of it can be an anchor at every phase."""
+        return tuple(r + m for r, m in zip(self.region, self.margin, strict=True))
 
-    def unpadded(self, padded: NDArray[np.generic]) -> tuple[int, ...]:
-        """Return the size of a section before it was padded."""
-        return tuple(n - 2 * (r + m) for n, r, m in zip(padded.shape[1:], self.region, self.margin, strict=True))
-
-    def cut(self, padded: NDArray[np.generic], anchor: Sequence[int], phase: Sequence[int]) -> NDArray[np.generic]:
+    def cut(self, padded: Padded, anchor: Sequence[int], phase: Sequence[int]) -> NDArray[np.generic]:
         """Return the view (c, *size) of a padded section in which the pixel `anchor` lies at `margin + phase`."""
-        starts = [a - p + r for a, p, r in zip(anchor, phase, self.region, strict=True)]
-        return padded[(slice(None), *(slice(s, s + n) for s, n in zip(starts, self.size, strict=True)))]
+        starts = [a - p - m + w for a, p, m, w in zip(anchor, phase, self.margin, padded.width, strict=True)]
+        return padded.pixels[(slice(None), *(slice(s, s + n) for s, n in zip(starts, self.size, strict=True)))]
 
     def centre_mask(
         self, space: Sequence[int], anchor: Sequence[int], phase: Sequence[int], side: int
@@ -56,6 +70,18 @@ class PatchGeometry:
             hidden = 2 * np.abs(mirrored - centre) < side
             mask &= np.expand_dims(hidden, [other for other in range(mask.ndim) if other != axis])
         return mask
+
+
+def scattered_squares(size: Sequence[int], share: float, side: int, rng: np.random.Generator) -> NDArray[np.bool_]:
+    """Return a mask (*size) of random squares, cubes in 3D, of `side` pixels that cover `share` of it on average.
+
+    The squares lie on a grid whose origin is random; each is drawn by itself.
+    """
+    drawn = rng.random([-(-n // side) + 1 for n in size]) < share
+    for axis in range(len(size)):
+        drawn = drawn.repeat(side, axis)
+    starts = rng.integers(side, size=len(size))
+    return drawn[tuple(slice(start, start + n) for start, n in zip(starts, size, strict=True))]
 
 
 @dataclass(frozen=True)

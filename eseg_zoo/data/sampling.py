@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
 
-from eseg_zoo.data.patches import PatchGeometry, Symmetry
+from eseg_zoo.data.patches import Padded, PatchGeometry, Symmetry
 from eseg_zoo.data.statistics import Statistics
 
 
@@ -93,13 +93,25 @@ class PatchSource:
     """Sections, padded once, with the statistics to normalise what is cut from them."""
 
     geometry: PatchGeometry
-    padded: list[NDArray[np.generic]]
+    padded: list[Padded]
     statistics: Statistics
 
     @classmethod
-    def of(cls, images: Sequence[NDArray[np.generic]], geometry: PatchGeometry, statistics: Statistics) -> PatchSource:
-        """Build it from sections (c, *space)."""
-        return cls(geometry, [geometry.pad(image) for image in images], statistics)
+    def of(
+        cls,
+        images: Sequence[NDArray[np.generic]],
+        geometry: PatchGeometry,
+        statistics: Statistics,
+        *,
+        widest: tuple[int, ...] | None = None,
+    ) -> PatchSource:
+        """Build it from sections (c, *space); `widest` is the largest region that `with_region` will be asked for."""
+        width = PatchGeometry(widest or geometry.region, geometry.margin).reach
+        return cls(geometry, [Padded.of(image, width) for image in images], statistics)
+
+    def with_region(self, region: tuple[int, ...]) -> PatchSource:
+        """Return a source of patches with another region from the same padded sections."""
+        return replace(self, geometry=PatchGeometry(region, self.geometry.margin))
 
     def batch(
         self,
@@ -113,9 +125,9 @@ class PatchSource:
         patches, hidden, positions = [], [], []
         for i, (number, *place) in enumerate(anchors.places.tolist()):
             phase = tuple(phases[i].tolist())
-            patch = self.geometry.cut(self.padded[number], place, phase)
-            space = self.geometry.unpadded(self.padded[number])
-            mask = self.geometry.centre_mask(space, place, phase, int(mask_sides[i]))
+            padded = self.padded[number]
+            patch = self.geometry.cut(padded, place, phase)
+            mask = self.geometry.centre_mask(padded.space, place, phase, int(mask_sides[i]))
             if symmetries is not None:
                 patch, mask = symmetries[i].turn(patch), symmetries[i].turn(mask)
                 phase = symmetries[i].turn_phase(phase, self.geometry.region)
@@ -144,3 +156,15 @@ def draw_balanced(anchors: AnchorSet, count: int, rng: np.random.Generator) -> A
         wanted = classes == index
         chosen[wanted] = rng.choice(np.flatnonzero(anchors.labels == index), int(wanted.sum()))
     return anchors.select(chosen)
+
+
+def draw_anywhere(source: PatchSource, within: Sequence[int], count: int, rng: np.random.Generator) -> AnchorSet:
+    """Return `count` random pixels of the sections whose numbers are in `within`; each pixel is equally likely.
+
+    They are no labels: their class is -1.
+    """
+    spaces = np.array([source.padded[number].space for number in within])
+    pixels = spaces.prod(1, dtype=np.float64)
+    chosen = rng.choice(len(within), count, p=pixels / pixels.sum())
+    places = np.column_stack([np.asarray(within)[chosen], rng.integers(spaces[chosen])])
+    return AnchorSet(places, np.full(count, -1), np.zeros(count, np.int64))

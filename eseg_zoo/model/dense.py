@@ -115,6 +115,10 @@ class Geometry:
     def stride(self) -> tuple[int, ...]:
         return tuple(axis.stride for axis in self.axes)
 
+    def stride_of(self, level: int) -> tuple[int, ...]:
+        """Return the pixels along each axis of one location of this level, 0 for the finest."""
+        return tuple(prod(axis.strides[: level + 1]) for axis in self.axes)
+
     @property
     def margin(self) -> tuple[int, ...]:
         return tuple(axis.margin for axis in self.axes)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from eseg_zoo.model.dense import Architecture, Classifier, pointwise
+from eseg_zoo.model.dense import Architecture, Classifier, Geometry, pointwise
 from eseg_zoo.model.latent import Gaussian
 from eseg_zoo.model.prior import MixturePrior
 
@@ -56,23 +57,25 @@ class HVAE(nn.Module):
             return posteriors[level].sample(generator)
 
         recognised = self.classifier.recognition(x, draw)
-        cells = self._crop_to_cells
+        cells = partial(crop_to_cells, geometry=self.classifier.geometry)
         return Generation(
             logits=self.classifier.head(recognised.means, recognised.stem),
-            class_logits=cells(recognised.class_logits, len(posteriors) - 1),
+            class_logits=cells(recognised.class_logits, level=len(posteriors) - 1),
             posteriors=[
-                Gaussian(cells(q.mean, level), cells(q.log_variance, level)) for level, q in sorted(posteriors.items())
+                Gaussian(cells(q.mean, level=level), cells(q.log_variance, level=level))
+                for level, q in sorted(posteriors.items())
             ],
             ladder_priors=[
-                Gaussian.bounded(*cells(prior(above), level).chunk(2, dim=1))
+                Gaussian.bounded(*cells(prior(above), level=level).chunk(2, dim=1))
                 for level, (prior, above) in enumerate(zip(self.ladder_priors, recognised.above, strict=True))
             ],
-            reconstruction=self.decoder(cells(recognised.top_down, 0)),
+            reconstruction=self.decoder(cells(recognised.top_down, level=0)),
         )
 
-    def _crop_to_cells(self, x: Tensor, level: int) -> Tensor:
-        """Return the cells of the region from a tensor of this level that has its latent margin around them."""
-        for axis, geometry in enumerate(self.classifier.geometry.axes, start=2):
-            margin = geometry.latents[level]
-            x = x.narrow(axis, margin, x.shape[axis] - 2 * margin)
-        return x
+
+def crop_to_cells(x: Tensor, geometry: Geometry, level: int) -> Tensor:
+    """Return the cells of the region from a tensor of this level that has its latent margin around them."""
+    for axis, along in enumerate(geometry.axes, start=2):
+        margin = along.latents[level]
+        x = x.narrow(axis, margin, x.shape[axis] - 2 * margin)
+    return x

@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch.utils.data import IterableDataset
 
 from eseg_zoo.config import Run
-from eseg_zoo.data.augment import augment
 from eseg_zoo.data.channels import name_channels, tell_count
 from eseg_zoo.data.labels import label_sections, read_labels
-from eseg_zoo.data.patches import Symmetry
-from eseg_zoo.data.sampling import AnchorSet, Batch, PatchSource, draw_balanced
+from eseg_zoo.data.sampling import AnchorSet
 from eseg_zoo.data.statistics import Statistics, measure
 from eseg_zoo.data.volumes import read_image, require_finite, sections
 from eseg_zoo.errors import InputError
-
-# Enough to rank two models, few enough that validating costs little beside 100 steps.
-VALIDATION_ANCHORS_PER_CLASS = 100
 
 
 @dataclass(frozen=True)
@@ -125,38 +117,3 @@ def _require_labels(anchors: AnchorSet, run: Run) -> None:
     for (value, name), pixels in zip(run.classes.items(), counts, strict=True):
         if not pixels:
             raise InputError(f"{files}: class {value} ({name}) has no labelled pixel; label some or remove the class")
-
-
-class TrainingBatches(IterableDataset[Batch]):
-    """`epoch_steps` class-balanced batches an epoch; the random state goes on from one epoch to the next."""
-
-    def __init__(self, source: PatchSource, anchors: AnchorSet, run: Run):
-        super().__init__()
-        self.source, self.anchors, self.run = source, anchors, run
-        self.rng = np.random.default_rng(run.seed)
-        # A stream of its own: augmenting more or less draws the same anchors.
-        self.augmentation = torch.Generator().manual_seed(int(self.rng.spawn(1)[0].integers(2**63)))
-
-    def __iter__(self) -> Iterator[Batch]:
-        settings, geometry = self.run.training, self.source.geometry
-        for _ in range(settings.epoch_steps):
-            anchors = draw_balanced(self.anchors, settings.batch_size, self.rng)
-            hidden = self.rng.random(settings.batch_size) < self.run.mask.probability
-            symmetries = [Symmetry.draw(len(geometry.region), self.rng) for _ in range(settings.batch_size)]
-            batch = self.source.batch(
-                anchors,
-                self.rng.integers(geometry.region, size=(settings.batch_size, len(geometry.region))),
-                mask_sides=np.where(hidden, self.run.mask.size, 0),
-                symmetries=symmetries if self.run.augmentation.symmetries else None,
-            )
-            yield augment(batch, geometry, self.run.augmentation, self.augmentation)
-
-
-def validation_batches(source: PatchSource, anchors: AnchorSet, run: Run) -> list[Batch]:
-    """Return the validation patches, nothing hidden or turned, each at a fixed random phase."""
-    rng = np.random.default_rng(run.seed)
-    chosen = anchors.at_most(VALIDATION_ANCHORS_PER_CLASS, rng)
-    phases = rng.integers(source.geometry.region, size=(len(chosen), len(source.geometry.region)))
-    starts = range(0, len(chosen), run.training.batch_size)
-    parts = [np.arange(start, min(start + run.training.batch_size, len(chosen))) for start in starts]
-    return [source.batch(chosen.select(part), phases[part], mask_sides=np.zeros(len(part), int)) for part in parts]

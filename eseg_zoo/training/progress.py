@@ -12,10 +12,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 
 class TrainingProgress(ProgressBar):
-    """One bar on stderr for the whole training; where stderr is no terminal, one line for each validation."""
+    """One bar on stderr for a stage of the training; where stderr is no terminal, one line for each validation."""
 
-    def __init__(self) -> None:
+    def __init__(self, stage: str) -> None:
         super().__init__()
+        self.stage = stage.replace("_", "-")
         self.console = Console(stderr=True)
         self.progress: Progress | None = None
         self.best = float("nan")
@@ -30,11 +31,18 @@ class TrainingProgress(ProgressBar):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if not (self._enabled and sys.stderr.isatty()):
             return
-        columns = (BarColumn(), MofNCompleteColumn(), TextColumn("steps"), TimeElapsedColumn(), TextColumn("<"))
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("steps"),
+            TimeElapsedColumn(),
+            TextColumn("<"),
+        )
         text = TextColumn("loss {task.fields[loss]:.3f}  Dice {task.fields[dice]:.3f} (best {task.fields[best]:.3f})")
         self.progress = Progress(*columns, TimeRemainingColumn(), text, console=self.console)
         nan = float("nan")
-        self.progress.add_task("training", total=trainer.max_steps, loss=nan, dice=nan, best=nan)
+        self.progress.add_task(self.stage, total=trainer.max_steps, loss=nan, dice=nan, best=nan)
         self.progress.start()
 
     def on_train_batch_end(
@@ -52,7 +60,7 @@ class TrainingProgress(ProgressBar):
             self.progress.update(self.progress.task_ids[0], dice=dice, best=self.best)
         elif self._enabled:
             self.console.print(
-                f"step {trainer.global_step}/{trainer.max_steps}  loss {loss:.3f}  "
+                f"{self.stage} step {trainer.global_step}/{trainer.max_steps}  loss {loss:.3f}  "
                 f"validation Dice {dice:.3f} (best {self.best:.3f})",
                 highlight=False,
             )

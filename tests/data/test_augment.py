@@ -12,7 +12,7 @@ from torch import Tensor
 
 from eseg_zoo.config import AugmentationSettings
 from eseg_zoo.data.augment import ELASTIC_SPACING, augment, blur, resample, source_points
-from eseg_zoo.data.patches import PatchGeometry
+from eseg_zoo.data.patches import Padded, PatchGeometry
 from eseg_zoo.data.sampling import Batch, inner_region
 
 PLANE = PatchGeometry((8, 8), (20, 22))
@@ -92,7 +92,10 @@ def test_a_hidden_mirror_image_is_hidden_where_it_moves_to() -> None:
     rng, space, anchor = np.random.default_rng(0), (9, 9), (2, 6)
     section = rng.normal(size=(1, *space)).astype(np.float32)
     section[0, 1:4, 5:8] = 1000
-    patch, mask = PLANE.cut(PLANE.pad(section), anchor, (3, 3)), PLANE.centre_mask(space, anchor, (3, 3), 3)
+    patch, mask = (
+        PLANE.cut(Padded.of(section, PLANE.reach), anchor, (3, 3)),
+        PLANE.centre_mask(space, anchor, (3, 3), 3),
+    )
     patches, hidden = torch.from_numpy(patch.copy())[None], torch.from_numpy(mask)[None, None].float()
     assert hidden.sum() > 9 * 9
     position = torch.tensor([[3, 3]])

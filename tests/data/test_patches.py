@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eseg_zoo.data.patches import PatchGeometry, Symmetry
+from eseg_zoo.data.patches import Padded, PatchGeometry, Symmetry
 
 PLANE = PatchGeometry((4, 4), (3, 3))
 VOLUME = PatchGeometry((2, 4, 4), (1, 3, 3))
@@ -28,7 +28,7 @@ def test_a_patch_is_its_region_with_the_margin_on_both_sides() -> None:
 @pytest.mark.parametrize("space", [(1, 1), (2, 5), (9, 6)], ids=str)
 def test_the_anchor_lies_at_margin_plus_phase_for_every_pixel_and_phase(space: tuple[int, int]) -> None:
     section = pixels(*space)
-    padded = PLANE.pad(section)
+    padded = Padded.of(section, PLANE.reach)
     for anchor, phase in product(np.ndindex(space), np.ndindex(PLANE.region)):
         patch = PLANE.cut(padded, anchor, phase)
         assert patch.shape == (2, 10, 10)
@@ -37,7 +37,7 @@ def test_the_anchor_lies_at_margin_plus_phase_for_every_pixel_and_phase(space: t
 
 def test_a_patch_holds_the_pixels_around_its_anchor_and_their_reflections() -> None:
     section = pixels(6, 7)
-    patch = PLANE.cut(PLANE.pad(section), (1, 6), (2, 0))
+    patch = PLANE.cut(Padded.of(section, PLANE.reach), (1, 6), (2, 0))
     for y, x in np.ndindex(10, 10):
         source_y, source_x = 1 + y - 5, 6 + x - 3  # the anchor is at (5, 3) of the patch
         source_y = -1 - source_y if source_y < 0 else source_y  # the border pixel is repeated
@@ -47,7 +47,7 @@ def test_a_patch_holds_the_pixels_around_its_anchor_and_their_reflections() -> N
 
 def test_a_patch_of_a_volume_has_the_phase_of_each_axis() -> None:
     section = pixels(3, 5, 6)
-    padded = VOLUME.pad(section)
+    padded = Padded.of(section, VOLUME.reach)
     for anchor, phase in product(np.ndindex(3, 5, 6), [(0, 0, 0), (1, 3, 2), (0, 3, 3)]):
         patch = VOLUME.cut(padded, anchor, phase)
         assert patch.shape == (2, 4, 10, 10)
@@ -55,8 +55,8 @@ def test_a_patch_of_a_volume_has_the_phase_of_each_axis() -> None:
 
 
 def test_cutting_copies_nothing() -> None:
-    padded = PLANE.pad(pixels(20, 20))
-    assert np.shares_memory(PLANE.cut(padded, (10, 10), (0, 0)), padded)
+    padded = Padded.of(pixels(20, 20), PLANE.reach)
+    assert np.shares_memory(PLANE.cut(padded, (10, 10), (0, 0)), padded.pixels)
 
 
 # ---------------------------------------------------------------------------------------------------------- masks
@@ -93,7 +93,7 @@ def test_a_mask_larger_than_the_margin_ends_at_the_patch() -> None:
 @pytest.mark.parametrize("side", [1, 3, 5])
 def test_the_mask_hides_every_mirror_image_of_what_it_hides(side: int) -> None:
     section = np.arange(11 * 9).reshape(1, 11, 9)
-    padded = PLANE.pad(section)
+    padded = Padded.of(section, PLANE.reach)
     for anchor in np.ndindex(11, 9):
         for phase in np.ndindex(PLANE.region):
             patch = PLANE.cut(padded, anchor, phase)[0]

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from eseg_zoo.data.patches import PatchGeometry
+from eseg_zoo.data.patches import Padded, PatchGeometry
 from eseg_zoo.model.dense import (
     BlurPool,
     DenseSegmenter,
@@ -74,7 +74,7 @@ def patch_logits(segmenter: DenseSegmenter, image: NDArray[np.float32], anchors:
     stride = segmenter.geometry.stride
     geometry = PatchGeometry(stride, segmenter.geometry.margin)
     phases = [tuple(a % s for a, s in zip(anchor, stride, strict=True)) for anchor in anchors]
-    padded = geometry.pad(image)
+    padded = Padded.of(image, geometry.reach)
     patches = np.stack([geometry.cut(padded, a, p) for a, p in zip(anchors, phases, strict=True)])
     with torch.no_grad():
         found = segmenter.classifier(segmenter.normalise(torch.from_numpy(patches)))

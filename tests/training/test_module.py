@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from eseg_zoo.training.module import SupervisedTraining, cosine_schedule, plateau_schedule
 from torch import nn
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from eseg_zoo.config import SMALLEST_RUN, Run, TrainingSettings
 from eseg_zoo.data.patches import PatchGeometry
 from eseg_zoo.model.dense import Architecture
-from eseg_zoo.training.module import SupervisedTraining, cosine_schedule, plateau_schedule
 
 
 def module(**training: Any) -> SupervisedTraining:

@@ -1,0 +1,142 @@
+"""The methods that are compared: each learns from one row's labels and is judged on the unseen slices."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+import torch
+import yaml
+from numpy.typing import NDArray
+
+import unet
+from eseg_zoo.checkpoint import Checkpoint
+from eseg_zoo.config import PRESETS, NetworkSettings, TrainingSettings, load_run
+from eseg_zoo.inference.predict import Predictor
+from eseg_zoo.inference.volume import predict_section
+from eseg_zoo.training.run import train
+from forest import PixelForest
+from multiply_adds import prediction_cost, training_cost
+from rows import Outcome, Row
+from vnc import BALANCED, CLASSES, TRAINING, UNSEEN, Judged, Volume, judge, judge_method
+
+
+def learn(data: Path, row: Row, folder: Path) -> Outcome:
+    """Return the outcome of one row on the VNC data in `data`; files of the run go to `folder`."""
+    return LEARNERS[row.learner](Volume.read(data), row, folder)
+
+
+def merged(settings: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings with the overrides, which may go into nested blocks."""
+    both = dict(settings)
+    for key, value in overrides.items():
+        nested = isinstance(value, Mapping) and isinstance(both.get(key), Mapping)
+        both[key] = merged(both[key], value) if nested else value
+    return both
+
+
+def _labelled_pixels(labels: NDArray[np.uint8]) -> int:
+    return int(np.count_nonzero(labels[list(TRAINING)]))
+
+
+def learn_network(volume: Volume, row: Row, folder: Path) -> Outcome:
+    """Train the small preset as a user would; the correction is its own."""
+    labels = volume.draw(row.labels, row.per_class, row.draw)
+    tifffile.imwrite(folder / "labels.tif", labels, photometric="minisblack", compression="zlib")
+    settings = {
+        "images": str((volume.folder / "raw.tif").resolve()),
+        "labels": "labels.tif",
+        "axes": "zyx",
+        "classes": CLASSES,
+        "preset": "small",
+        "out": ".",
+        "slices": {"training": _span(TRAINING), "validation": _span(UNSEEN)},
+        "training": {"accelerator": "cpu"},
+        "seed": row.seed,
+    }
+    run = folder / "run.yaml"
+    run.write_text(yaml.safe_dump(merged(settings, row.settings), sort_keys=False), encoding="utf-8")
+    started = time.process_time()
+    model = train(load_run(run), force=True)
+    seconds = time.process_time() - started
+    checkpoint = Checkpoint.load(model)
+    judged = judge_checkpoint(checkpoint, volume)
+    return Outcome(
+        argmax=judged.argmax,
+        corrected=judged.corrected,
+        cpu_seconds=seconds,
+        labelled_pixels=_labelled_pixels(labels),
+        parameters=sum(p.numel() for p in checkpoint.segmenter().parameters()),
+        multiply_adds=prediction_cost(checkpoint.architecture),
+    )
+
+
+def _span(slices: range) -> str:
+    return f"{slices.start}-{slices.stop - 1}"
+
+
+def judge_checkpoint(checkpoint: Checkpoint, volume: Volume) -> Judged:
+    """Return the judgement of a trained model as it is, and without its correction for class frequencies."""
+    segmenter = Predictor(checkpoint, device="cpu").segmenter
+    found = np.stack([predict_section(segmenter, volume.raw[z][None]) for z in UNSEEN])
+    truth = volume.labels["dense"][list(UNSEEN)]
+    weights = np.exp(-segmenter.log_prior_shift.numpy())  # takes the shift of the logits back
+    return Judged(judge(found * weights, truth), judge(found, truth))
+
+
+def learn_forest(volume: Volume, row: Row, folder: Path) -> Outcome:
+    """Train the random forest on the same labels and give it the common correction."""
+    labels, slices = volume.draw(row.labels, row.per_class, row.draw), list(TRAINING)
+    forest = PixelForest(seed=row.seed)
+    started = time.process_time()
+    forest.fit(volume.raw[slices], labels[slices], len(CLASSES))
+    seconds = time.process_time() - started
+    judged = judge_method(lambda image: np.log(forest.predict_probabilities(image) + 1e-6), volume)
+    return Outcome(judged.argmax, judged.corrected, seconds, _labelled_pixels(labels))
+
+
+def learn_unet(volume: Volume, row: Row, folder: Path) -> Outcome:
+    """Train the U-Net on the same labels, with anchors of every class equally often."""
+    labels = volume.draw(row.labels, row.per_class, row.draw).astype(np.int16) - 1
+    return _learn_unet(volume, row, labels, unet.near_labels(labels[list(TRAINING)]), BALANCED)
+
+
+def learn_dense_unet(volume: Volume, row: Row, folder: Path) -> Outcome:
+    """Train the U-Net on every pixel of the training slices, at the class frequencies there are."""
+    labels = volume.draw(row.labels, row.per_class, row.draw).astype(np.int16) - 1
+    training = labels[list(TRAINING)]
+    frequencies = np.bincount(training[training >= 0], minlength=len(CLASSES)) / np.count_nonzero(training >= 0)
+    return _learn_unet(volume, row, labels, unet.anywhere(training), frequencies)
+
+
+def _learn_unet(
+    volume: Volume, row: Row, labels: NDArray[np.int16], draw: unet.DrawPlaces, frequencies: NDArray[np.float64]
+) -> Outcome:
+    preset = PRESETS["small"]
+    settings = TrainingSettings(**merged(preset["training"], row.settings.get("training", {})))
+    architecture = NetworkSettings(**preset["network"]).architecture(channels=1, classes=len(CLASSES))
+    width = unet.width_for(prediction_cost(architecture), len(CLASSES))
+    cost = unet.cost(width, len(CLASSES))
+    tiles = round(settings.batch_size * training_cost(architecture) / (cost * unet.TILE**2))
+    torch.manual_seed(row.seed)
+    network = unet.UNet(width, len(CLASSES))
+    examples = [unet.Examples(volume.raw[list(part)], labels[list(part)]) for part in (TRAINING, UNSEEN)]
+    started = time.process_time()
+    trained = unet.train_unet(network, *examples, draw, settings=settings, tiles=tiles, seed=row.seed)
+    seconds = time.process_time() - started
+    judged = judge_method(trained.logits, volume, training=frequencies)
+    parameters = sum(p.numel() for p in network.parameters())
+    labelled = _labelled_pixels((labels + 1).astype(np.uint8))
+    return Outcome(judged.argmax, judged.corrected, seconds, labelled, parameters, cost)
+
+
+LEARNERS: dict[str, Callable[[Volume, Row, Path], Outcome]] = {
+    "network": learn_network,
+    "forest": learn_forest,
+    "unet": learn_unet,
+    "dense-unet": learn_dense_unet,
+}

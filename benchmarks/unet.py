@@ -1,0 +1,201 @@
+"""A plain 2D U-Net with masked cross-entropy: what a user of deep learning has today for sparse labels.
+
+Source: O. Ronneberger, P. Fischer, T. Brox, "U-Net: convolutional networks for biomedical image segmentation", MICCAI
+2015; with batch normalisation and padded convolutions. It learns from tiles; only the centre of a tile is judged,
+because its border sees padding. Its width is set by the multiply-adds of the network that it is compared with.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from eseg_zoo.config import TrainingSettings
+from eseg_zoo.data.patches import Symmetry
+from eseg_zoo.data.sampling import AnchorSet, draw_balanced
+from eseg_zoo.metrics import soft_dice
+from multiply_adds import SIDE, multiply_adds
+
+DEPTH = 3  # halvings of the resolution, as many as the small preset has
+TILE, BORDER = 112, 24  # side of a tile, and what is not judged on each side of it
+TOLERANCE = 0.1  # of the multiply-adds per pixel
+
+DrawPlaces = Callable[[int, np.random.Generator], NDArray[np.int64]]
+"""(count, generator) -> places (count, 3) of pixels (z, y, x)."""
+
+
+def _double_convolution(inputs: int, outputs: int) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for width in (inputs, outputs):
+        layers += [nn.Conv2d(width, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()]
+    return nn.Sequential(*layers)
+
+
+class UNet(nn.Module):
+    """Normalised images (b, 1, y, x), y and x multiples of 8, to logits (b, classes, y, x)."""
+
+    def __init__(self, width: int, classes: int):
+        super().__init__()
+        widths = [width * 2**level for level in range(DEPTH + 1)]
+        self.down = nn.ModuleList(map(_double_convolution, [1, *widths[:-1]], widths))
+        self.up = nn.ModuleList(nn.ConvTranspose2d(2 * w, w, 2, 2) for w in widths[:-1])
+        self.merge = nn.ModuleList(_double_convolution(2 * w, w) for w in widths[:-1])
+        self.classify = nn.Conv2d(width, classes, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        skips = []
+        for level, block in enumerate(self.down):
+            x = block(F.max_pool2d(x, 2) if level else x)
+            skips.append(x)
+        for level in range(DEPTH - 1, -1, -1):
+            x = self.merge[level](torch.cat([skips[level], self.up[level](x)], 1))
+        logits: Tensor = self.classify(x)
+        return logits
+
+
+def cost(width: int, classes: int) -> float:
+    """Return the multiply-adds per pixel of a whole slice."""
+    with torch.device("meta"):
+        return multiply_adds(UNet(width, classes).eval(), torch.empty(1, 1, SIDE, SIDE)) / SIDE**2
+
+
+def width_for(wanted: float, classes: int) -> int:
+    """Return the width whose multiply-adds per pixel come closest to `wanted`.
+
+    Raises ValueError when none comes within `TOLERANCE`.
+    """
+    costs: dict[int, float] = {}
+    for width in range(2, 257):
+        costs[width] = cost(width, classes)
+        if costs[width] > wanted:
+            break
+    width = min(costs, key=lambda w: abs(costs[w] - wanted))
+    if abs(costs[width] / wanted - 1) > TOLERANCE:
+        raise ValueError(f"the closest U-Net has {costs[width]:.0f} multiply-adds per pixel; {wanted:.0f} are wanted")
+    return width
+
+
+def near_labels(labels: NDArray[np.integer]) -> DrawPlaces:
+    """Return a source of labelled pixels, each class as often as any other; labels (z, y, x) are -1 or the class."""
+    anchors = AnchorSet.of([section.astype(np.int16) for section in labels], range(len(labels)))
+    return lambda count, rng: draw_balanced(anchors, count, rng).places
+
+
+def anywhere(labels: NDArray[np.integer]) -> DrawPlaces:
+    """Return a source of pixels that are all equally likely."""
+    return lambda count, rng: rng.integers(0, labels.shape, size=(count, labels.ndim))
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Slices (z, y, x) of raw intensities and their labels: -1 not labelled, else the class."""
+
+    images: NDArray[np.generic]
+    labels: NDArray[np.int16]
+
+
+class TileSource:
+    """Normalised, turned tiles around places of the images, and the labels of their centres."""
+
+    def __init__(self, examples: Examples, draw: DrawPlaces, mean: float, std: float, rng: np.random.Generator):
+        width = ((0, 0), (TILE, TILE), (TILE, TILE))
+        images = ((examples.images - mean) / std).astype(np.float32)
+        self.images = np.pad(images, width, "symmetric")
+        self.labels = np.pad(examples.labels, width, constant_values=-1)
+        self.draw, self.rng = draw, rng
+
+    def batch(self, count: int) -> tuple[Tensor, Tensor]:
+        """Return tiles (count, 1, TILE, TILE) and labels (count, TILE, TILE), -1 outside the centre."""
+        images = np.empty((count, 1, TILE, TILE), np.float32)
+        labels = np.full((count, TILE, TILE), -1, np.int64)
+        inner = slice(BORDER, TILE - BORDER)
+        offsets = self.rng.integers(BORDER, TILE - BORDER, size=(count, 2))
+        for i, (z, *place) in enumerate(self.draw(count, self.rng).tolist()):
+            y, x = (slice(p + TILE - o, p + 2 * TILE - o) for p, o in zip(place, offsets[i].tolist(), strict=True))
+            symmetry = Symmetry.draw(2, self.rng)
+            images[i, 0] = symmetry.turn(self.images[z, y, x])
+            labels[i, inner, inner] = symmetry.turn(self.labels[z, y, x])[inner, inner]
+        return torch.from_numpy(images), torch.from_numpy(labels)
+
+
+@dataclass(frozen=True)
+class TrainedUNet:
+    """A trained network and the intensities it is used to."""
+
+    network: UNet
+    mean: float
+    std: float
+
+    def logits(self, image: NDArray[np.generic]) -> NDArray[np.float32]:
+        """Return logits (classes, y, x) of one slice (y, x) of raw intensities."""
+        x = torch.from_numpy(((image - self.mean) / self.std).astype(np.float32))
+        self.network.eval()
+        with torch.inference_mode():
+            found: NDArray[np.float32] = self.network(_channels_last(x[None, None]))[0].numpy()
+        return found
+
+    def soft_dice(self, examples: Examples) -> float:
+        """Return the mean soft Dice over the classes labelled in `examples`, 0..1."""
+        labelled = examples.labels >= 0
+        logits = np.stack([self.logits(image) for image in examples.images])
+        at_labels = torch.from_numpy(np.moveaxis(logits, 1, -1)[labelled])
+        targets = examples.labels[labelled].astype(np.int64)
+        return float(soft_dice(at_labels.softmax(1).numpy(), targets)[np.unique(targets)].mean())
+
+
+def train_unet(
+    network: UNet,
+    training: Examples,
+    validation: Examples,
+    draw: DrawPlaces,
+    *,
+    settings: TrainingSettings,
+    tiles: int,
+    seed: int,
+) -> TrainedUNet:
+    """Return the network at its best validation, trained with the optimiser and schedule of `eseg train`.
+
+    `tiles` is the batch size. The soft Dice on the labels of `validation` is measured every `settings.epoch_steps`.
+    """
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    trained = TrainedUNet(network, float(training.images.mean()), float(training.images.std()))
+    source = TileSource(training, draw, trained.mean, trained.std, np.random.default_rng(seed))
+    optimiser = torch.optim.AdamW(network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _share(step, settings))
+    best, best_state = -math.inf, copy.deepcopy(network.state_dict())
+    for step in range(1, settings.steps + 1):
+        network.train()
+        images, labels = source.batch(tiles)
+        loss = F.cross_entropy(network(_channels_last(images)), labels, ignore_index=-1)
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(network.parameters(), settings.gradient_clip)
+        optimiser.step()
+        schedule.step()
+        if step % settings.epoch_steps == 0 or step == settings.steps:
+            found = trained.soft_dice(validation)
+            if found > best:
+                best, best_state = found, copy.deepcopy(network.state_dict())
+    network.load_state_dict(best_state)
+    return trained
+
+
+def _share(step: int, settings: TrainingSettings) -> float:
+    """Return the share of the largest learning rate: a linear rise, then a cosine to 0."""
+    rising = max(round(settings.warmup * settings.steps), 1)
+    if step < rising:
+        return (step + 1) / rising
+    return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(settings.steps - rising, 1)))
+
+
+def _channels_last(x: Tensor) -> Tensor:
+    """Return the images in the layout that convolutions with few channels are fastest in."""
+    return x.to(memory_format=torch.channels_last)

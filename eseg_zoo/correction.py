@@ -1,0 +1,67 @@
+"""What a trained classifier's logits lack: confidence that fits, and the class frequencies of the data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eseg_zoo.calibration import fit_temperature
+from eseg_zoo.frequencies import consistent_frequencies, largest_strength, log_prior_shift, supported_strength
+
+
+@dataclass(frozen=True)
+class Correction:
+    """Probabilities are softmax(logits / temperature + shift), with shift = strength * log(frequencies / training)."""
+
+    temperature: float
+    frequencies: NDArray[np.float64]  # of the data, (classes,), sum 1
+    strength: float  # 0 (no correction of the frequencies) to 1
+    reason: str  # why the strength is below its limit; empty if it is not
+    training: NDArray[np.float64]  # class frequencies that the classifier was trained with, (classes,)
+
+    @property
+    def shift(self) -> NDArray[np.float64]:
+        """What is added to the logits (classes,)."""
+        return log_prior_shift(self.frequencies, training=self.training, strength=self.strength)
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Labelled pixels that the classifier was not trained on: logits (pixels, classes) and class indices (pixels,)."""
+
+    logits: NDArray[np.floating]
+    labels: NDArray[np.integer]
+
+
+def fit_correction(
+    held_out: HeldOut,
+    unlabelled: NDArray[np.floating],
+    *,
+    training: NDArray[np.float64],
+    frequencies: NDArray[np.float64] | None = None,
+    limit: float = 1,
+    seed: int = 0,
+) -> Correction:
+    """Return the correction: temperature from the held-out labels, frequencies by EM unless they are given, guarded.
+
+    `unlabelled` are logits (pixels, classes) of pixels all over the data. `limit` is the largest strength; it is
+    lowered where a class would vanish or held-out labels speak against it (see `frequencies`).
+    """
+    temperature = fit_temperature(held_out.logits, held_out.labels)
+    if frequencies is None:
+        frequencies = consistent_frequencies(unlabelled, temperature=temperature, training=training)
+    safe = largest_strength(unlabelled / temperature, frequencies, training=training, limit=limit)
+    strength = supported_strength(
+        held_out.logits / temperature,
+        held_out.labels,
+        frequencies,
+        training=training,
+        limit=safe,
+        rng=np.random.default_rng(seed),
+    )
+    reason = ""
+    if strength < limit:
+        reason = "more would cost Dice on the held-out labels" if strength < safe else "more would erase a rare class"
+    return Correction(temperature, frequencies, strength, reason, training)

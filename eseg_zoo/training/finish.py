@@ -1,0 +1,134 @@
+"""What is done with trained weights: they are corrected, and become the checkpoint with all it needs beside them."""
+
+from __future__ import annotations
+
+import copy
+import logging
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from eseg_zoo.calibration import fit_temperature
+from eseg_zoo.checkpoint import Checkpoint, TrainingRecord
+from eseg_zoo.config import Run
+from eseg_zoo.correction import Correction, HeldOut, fit_correction
+from eseg_zoo.data.sampling import PatchSource
+from eseg_zoo.inference.volume import predict_section, prepare
+from eseg_zoo.losses import Anchors
+from eseg_zoo.model.dense import Classifier, DenseSegmenter
+from eseg_zoo.model.hvae import HVAE
+from eseg_zoo.training.batches import validation_batches
+from eseg_zoo.training.data import TrainingData
+
+log = logging.getLogger(__name__)
+
+# What EM sees of the training images: sections spread over the stack, of each the centre, and of that every few pixels
+# along each axis, because neighbours say the same.
+FREQUENCY_SECTIONS = 8
+FREQUENCY_SIDE = {2: 768, 3: 96}
+FREQUENCY_STEP = {2: 5, 3: 3}
+# Side of the sample in the checkpoint: large enough to look at, small enough to ship.
+SAMPLE_SIDE = {2: 512, 3: 64}
+
+
+def finish(
+    run: Run, data: TrainingData, source: PatchSource, hvae: HVAE, architecture: dict[str, Any], record: TrainingRecord
+) -> Checkpoint:
+    """Return the finished model: statistics, temperature and class-frequency correction go into its network."""
+    segmenter = DenseSegmenter(**architecture)
+    segmenter.classifier.load_state_dict(hvae.classifier.state_dict())
+    segmenter.mean.copy_(torch.from_numpy(data.statistics.mean).reshape(segmenter.mean.shape))
+    segmenter.std.copy_(torch.from_numpy(data.statistics.std).reshape(segmenter.std.shape))
+    correction = _correction(run, data, segmenter, _held_out(hvae.classifier, source, data, run))
+    segmenter.temperature.fill_(correction.temperature)
+    segmenter.log_prior_shift.copy_(torch.from_numpy(correction.shift).reshape(segmenter.log_prior_shift.shape))
+    return Checkpoint(
+        architecture=architecture,
+        segmenter_state=segmenter.state_dict(),
+        generative_state=hvae.generative_state(),
+        class_names=tuple(run.classes.values()),
+        class_values=tuple(run.classes),
+        class_frequencies=tuple(correction.frequencies.tolist()),
+        frequency_source={"estimate": "estimated", "balanced": "balanced"}.get(str(run.frequencies), "given"),
+        channel_names=data.channel_names,
+        axes=run.axes,
+        voxel_size=data.voxel_size,
+        image_dtype=str(data.images[0].dtype),
+        sample=torch.from_numpy(_sample(run, data)),
+        settings=run.model_dump(mode="json"),
+        training=record,
+    )
+
+
+def _correction(run: Run, data: TrainingData, segmenter: DenseSegmenter, held_out: HeldOut) -> Correction:
+    """Return the correction that the run asks for."""
+    balanced = np.full(len(run.classes), 1 / len(run.classes))
+    if run.frequencies == "balanced":
+        temperature = fit_temperature(held_out.logits, held_out.labels)
+        return Correction(temperature, balanced, run.prior_strength, "", balanced)
+    given = None
+    if isinstance(run.frequencies, dict):
+        given = np.array([run.frequencies[name] for name in run.classes.values()])
+        given = given / given.sum()
+    unlabelled = _unlabelled_logits(run, data, segmenter)
+    found = fit_correction(
+        held_out, unlabelled, training=balanced, frequencies=given, limit=run.prior_strength, seed=run.seed
+    )
+    if found.reason:
+        log.warning("The correction for class frequencies has strength %.2f: %s.", found.strength, found.reason)
+    return found
+
+
+def _held_out(classifier: Classifier, source: PatchSource, data: TrainingData, run: Run) -> HeldOut:
+    """Return the held-out labelled pixels."""
+    logits, labels = [np.zeros((0, len(run.classes)), np.float32)], [np.zeros(0, np.int64)]
+    device = next(classifier.parameters()).device
+    pixel = tuple(1 for _ in source.geometry.region)
+    with torch.inference_mode():
+        for batch in validation_batches(source, data.validation, run):
+            found = classifier(batch.patches.to(device)).cpu()
+            logits.append(Anchors(batch.position, batch.labels).pick(found, pixel).numpy())
+            labels.append(batch.labels.numpy())
+    return HeldOut(np.concatenate(logits), np.concatenate(labels))
+
+
+def _unlabelled_logits(run: Run, data: TrainingData, segmenter: DenseSegmenter) -> NDArray[np.float32]:
+    """Return logits (pixels, classes) of pixels all over the training sections, up to a constant of each pixel.
+
+    The segmenter is as it was made: temperature 1 and no shift.
+    """
+    chosen = np.unique(np.linspace(0, len(data.training_sections) - 1, FREQUENCY_SECTIONS).round().astype(int))
+    ready = prepare(copy.deepcopy(segmenter).eval(), torch.device("cpu"))
+    step = slice(None, None, FREQUENCY_STEP[run.network.dims])
+    seen = []
+    for number in chosen:
+        section = data.images[data.training_sections[number]]
+        window = tuple(_centred(n, FREQUENCY_SIDE[run.network.dims]) for n in section.shape[1:])
+        found = predict_section(ready, section[(slice(None), *window)])
+        thinned = found[(slice(None), *(step for _ in window))]
+        seen.append(thinned.reshape(len(found), -1).T)
+    probabilities = np.concatenate(seen)
+    return np.asarray(np.log(np.maximum(probabilities, np.finfo(np.float32).tiny)))
+
+
+def _centred(length: int, side: int) -> slice:
+    start = max(length - side, 0) // 2
+    return slice(start, min(start + side, length))
+
+
+def _sample(run: Run, data: TrainingData) -> NDArray[np.generic]:
+    """Return the crop (c, *space) of a training section in which the most classes have labels."""
+    side = SAMPLE_SIDE[run.network.dims]
+    places = data.training.places
+    best, best_count = places[0], 0
+    for candidate in places[np.linspace(0, len(places) - 1, 100).round().astype(int)]:
+        near = (places[:, 0] == candidate[0]) & (np.abs(places[:, 1:] - candidate[1:]) < side // 2).all(1)
+        count = len(np.unique(data.training.labels[near]))
+        if count > best_count:
+            best, best_count = candidate, count
+    section = data.images[best[0]]
+    starts = [min(max(p - side // 2, 0), max(n - side, 0)) for p, n in zip(best[1:], section.shape[1:], strict=True)]
+    window = (slice(start, start + side) for start in starts)
+    return np.ascontiguousarray(section[(slice(None), *window)])

@@ -1,0 +1,149 @@
+"""Fitting one stage with Lightning: checkpoints, early stopping, interruptions, and going on after one."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
+from lightning.pytorch.loggers import CSVLogger
+from torch.utils.data import DataLoader
+
+from eseg_zoo.data.sampling import Batch
+from eseg_zoo.training.averaging import MovingAverage
+from eseg_zoo.training.batches import StepBatches
+from eseg_zoo.training.optimisation import CHOICE, SMALLEST_GAIN
+from eseg_zoo.training.progress import TrainingProgress
+from eseg_zoo.training.stages import Pretraining, Stage
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What came of a stage."""
+
+    steps: int
+    validation: dict[str, float]  # 'mean_dice', 'loss', 'dice/<class>' of the weights it ended with
+    interrupted: bool
+
+
+class RandomState(Callback):
+    """Keeps the random state of batches and latents in the stage's checkpoints."""
+
+    def __init__(self, batches: StepBatches, stage: Stage):
+        self.batches, self.stage = batches, stage
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"batches": self.batches.state(), "noise": self.stage.noise.get_state()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.batches.restore(state_dict["batches"])
+        self.stage.noise.set_state(state_dict["noise"])
+
+
+def fit(stage: Stage, batches: StepBatches, held_out: list[Batch], folder: Path, *, name: str) -> Fitted:
+    """Train the stage and leave its best weights in it, or without held-out labels its last ones.
+
+    `folder` gets `metrics.csv`, `last.ckpt` after every validation, and `best.ckpt`. If it holds a `last.ckpt`, the
+    training goes on from there, with the same numbers as if it had never stopped.
+    """
+    settings, validated = stage.settings, bool(held_out) and not isinstance(stage, Pretraining)
+    with quiet_lightning():
+        last = ModelCheckpoint(folder, filename="last", enable_version_counter=False)
+        best = ModelCheckpoint(folder, filename="best", monitor=CHOICE, mode="max", enable_version_counter=False)
+        callbacks: list[Callback] = [TrainingProgress(name), RandomState(batches, stage)]
+        if settings.ema:
+            callbacks.append(MovingAverage(settings.ema))
+        if validated:
+            callbacks += [best, EarlyStopping(CHOICE, mode="max", patience=settings.patience, min_delta=SMALLEST_GAIN)]
+        trainer = pl.Trainer(
+            accelerator=settings.accelerator,
+            devices=1,
+            max_steps=settings.steps,
+            gradient_clip_val=settings.gradient_clip,
+            num_sanity_val_steps=0,
+            logger=_logger(folder),
+            callbacks=[*callbacks, last],
+            enable_model_summary=False,
+        )
+        unfinished = folder / "last.ckpt"
+        validation: Any = DataLoader(held_out, batch_size=None) if validated else None  # type: ignore[arg-type]
+        with _stop_on_interrupt(trainer) as interruption:
+            trainer.fit(
+                stage,
+                DataLoader(batches, batch_size=None),
+                validation,
+                ckpt_path=unfinished if unfinished.exists() else None,
+                weights_only=True,
+            )
+        if best.best_model_path:
+            stage.load_state_dict(torch.load(best.best_model_path, weights_only=True)["state_dict"])
+        if validated:
+            trainer.validate(stage, validation, verbose=False)
+    return Fitted(trainer.global_step, _figures(trainer), interruption.is_set())
+
+
+def _logger(folder: Path) -> CSVLogger:
+    """Return a logger to `metrics.csv` in the folder; what an interrupted training logged there gets a number."""
+    earlier = folder / "metrics.csv"
+    if earlier.exists():
+        earlier.rename(folder / f"metrics.{len(list(folder.glob('metrics.*.csv'))) + 1}.csv")
+    return CSVLogger(folder, name="", version="")
+
+
+def _figures(trainer: pl.Trainer) -> dict[str, float]:
+    """Return the validation figures without Lightning's prefix: 'mean_dice', 'loss', 'dice/<class>'."""
+    measured = {key: float(value) for key, value in trainer.callback_metrics.items()}
+    return {key.removeprefix("val/"): value for key, value in measured.items() if key.startswith("val/")}
+
+
+@contextmanager
+def quiet_lightning() -> Iterator[None]:
+    """Silence what Lightning tells a user who cannot or need not change it."""
+    logger = logging.getLogger("lightning.pytorch")
+    level = logger.level
+    logger.setLevel(logging.WARNING)  # tips, and lines on absent devices
+    with warnings.catch_warnings():
+        # One process is right here: cutting a patch costs less than sending it to another process.
+        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+        # With --force an existing folder is what the user wants.
+        warnings.filterwarnings("ignore", message=".*exists and is not empty.*")
+        # Few labels may leave none to hold out.
+        warnings.filterwarnings("ignore", message=".*have no `val_dataloader`.*")
+        # Lightning 2.6 with torch 2.13.
+        warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated.*")
+        yield
+    logger.setLevel(level)
+
+
+@contextmanager
+def _stop_on_interrupt(trainer: pl.Trainer) -> Iterator[threading.Event]:
+    """Let the first Ctrl-C end the training after the step at hand, and set the event; a second one aborts it."""
+    interruption = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield interruption
+        return
+    before = signal.getsignal(signal.SIGINT)
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        log.warning("Stopping after this step; press Ctrl-C again to abort without a model.")
+        trainer.should_stop = True
+        interruption.set()
+        signal.signal(signal.SIGINT, before)
+
+    signal.signal(signal.SIGINT, stop)
+    try:
+        yield interruption
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -1,0 +1,163 @@
+"""The stages of a training as Lightning sees them: what one step of each learns from, and how it is validated."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from eseg_zoo.config import Run, TrainingSettings
+from eseg_zoo.data.patches import PatchGeometry
+from eseg_zoo.data.sampling import Batch, inner_region
+from eseg_zoo.losses import Anchors, LossTerms, UnlabelledTerms, loss_terms, pseudo_label_loss, unlabelled_terms
+from eseg_zoo.metrics import Confusion, soft_dice
+from eseg_zoo.model.hvae import HVAE, Generation
+from eseg_zoo.training.batches import StepBatch, Unlabelled
+from eseg_zoo.training.optimisation import CHOICE, optimisation
+from eseg_zoo.training.pseudo_labels import PseudoLabels
+
+
+class Stage(pl.LightningModule):
+    """What all stages share: the network, its losses on either kind of patch, validation, and the optimiser.
+
+    `settings` are those of the optimisation with the stage's own number of steps; `geometry` is that of labelled
+    patches.
+    """
+
+    def __init__(self, run: Run, settings: TrainingSettings, hvae: HVAE, geometry: PatchGeometry):
+        super().__init__()
+        self.run, self.settings, self.hvae, self.patch_geometry = run, settings, hvae, geometry
+        self.noise = torch.Generator().manual_seed(run.seed)  # of the latents; its state is saved by `RandomState`
+        self.held_out: list[tuple[Tensor, Tensor]] = []  # logits and labels of the validation at hand
+
+    @property
+    def strides(self) -> list[tuple[int, ...]]:
+        """Total stride of each level, finest first."""
+        geometry = self.hvae.classifier.geometry
+        return [geometry.stride_of(level) for level in range(len(geometry.axes[0].strides))]
+
+    def labelled_loss(self, batch: Batch) -> tuple[LossTerms, Generation]:
+        """Return the terms of a labelled batch, and what the network made of it."""
+        generation = self.hvae(batch.patches * (1 - batch.hidden), self.noise)
+        terms = loss_terms(
+            generation,
+            self.hvae.mixture,
+            Anchors(batch.position, batch.labels),
+            image=batch.target,
+            hidden=inner_region(batch.hidden, self.patch_geometry),
+            strides=self.strides,
+        )
+        return terms, generation
+
+    def unlabelled_loss(self, unlabelled: Unlabelled) -> tuple[UnlabelledTerms, Generation]:
+        """Return the terms of unlabelled patches in the student's view, and what the network made of it."""
+        student = unlabelled.student
+        generation = self.hvae(student.patches * (1 - student.hidden), self.noise)
+        geometry = PatchGeometry(tuple(student.target.shape[2:]), self.patch_geometry.margin)
+        hidden = inner_region(student.hidden, geometry)
+        return unlabelled_terms(generation, self.hvae.mixture, image=student.target, hidden=hidden), generation
+
+    def log_terms(self, batch_size: int, **terms: Tensor) -> None:
+        """Log the terms of a step; the epoch's mean becomes 'train/<name>'."""
+        named = {f"train/{name}": value for name, value in terms.items()}
+        self.log_dict(named, on_step=False, on_epoch=True, batch_size=batch_size)
+
+    def on_validation_epoch_start(self) -> None:
+        self.held_out = []
+
+    def validation_step(self, batch: Batch, index: int) -> None:
+        logits = self.hvae.classifier(batch.patches)
+        at_anchor = Anchors(batch.position, batch.labels).pick(logits, tuple(1 for _ in self.patch_geometry.region))
+        self.log("val/loss", F.cross_entropy(at_anchor, batch.labels), batch_size=len(batch.labels))
+        self.held_out.append((at_anchor.cpu(), batch.labels.cpu()))
+
+    def on_validation_epoch_end(self) -> None:
+        logits, labels = (torch.cat(parts) for parts in zip(*self.held_out, strict=True))
+        names = self.run.classes.values()
+        confusion = Confusion.of(labels.numpy(), logits.argmax(1).numpy(), classes=len(names))
+        labelled = confusion.pixels > 0
+        self.log("val/mean_dice", confusion.mean_dice)
+        choice = float(soft_dice(logits.softmax(1).numpy(), labels.numpy())[labelled].mean())
+        self.log(CHOICE, choice)
+        for name, dice, present in zip(names, confusion.dice, labelled, strict=True):
+            if present:
+                self.log(f"val/dice/{name}", float(dice))
+        self.validated(choice)
+
+    def validated(self, choice: float) -> None:
+        """Hear of a finished validation; `choice` is the figure that the best weights are chosen by."""
+
+    def configure_optimizers(self) -> Any:
+        return optimisation(self.hvae.parameters(), self.settings)
+
+
+class Pretraining(Stage):
+    """Stage 0: inpainting and KL of patches from anywhere; what it learns does not depend on labels."""
+
+    def training_step(self, batch: StepBatch, index: int) -> Tensor:
+        assert batch.unlabelled is not None
+        terms, _ = self.unlabelled_loss(batch.unlabelled)
+        total = terms.total(self.run.loss)
+        self.log_terms(len(batch.unlabelled.clean), loss=total, inpainting=terms.inpainting, kl=terms.kl)
+        return total
+
+
+class Supervised(Stage):
+    """Stage 1 of ε-Seg: all four losses on patches around labelled pixels."""
+
+    def training_step(self, batch: StepBatch, index: int) -> Tensor:
+        assert batch.labelled is not None
+        terms, _ = self.labelled_loss(batch.labelled)
+        total = terms.total(self.run.loss)
+        self.log_terms(len(batch.labelled.labels), loss=total, **terms.named())
+        return total
+
+
+class SemiSupervised(Stage):
+    """Stage 2 of ε-Seg: the same, and the generative losses and pseudo-labels on unlabelled patches and neighbours."""
+
+    def __init__(self, run: Run, settings: TrainingSettings, hvae: HVAE, geometry: PatchGeometry):
+        super().__init__(run, settings, hvae, geometry)
+        latents = len(self.strides) * run.network.latents
+        self.pseudo_labels = PseudoLabels(
+            hvae.classifier, run.semi_supervised, classes=len(run.classes), latents=latents
+        )
+
+    def training_step(self, batch: StepBatch, index: int) -> Tensor:
+        assert batch.labelled is not None
+        assert batch.unlabelled is not None
+        weights = self.run.loss
+        labelled, at_labels = self.labelled_loss(batch.labelled)
+        unlabelled, anywhere = self.unlabelled_loss(batch.unlabelled)
+        needed = self.pseudo_labels.confidence(self.global_step / self.settings.steps)
+        guessed = self.pseudo_labels.label(batch.unlabelled.clean)
+        pseudo = pseudo_label_loss(anywhere.logits, guessed, guessed.amax(1) >= needed)
+        if self.run.semi_supervised.radius:
+            near = self.pseudo_labels.neighbours(batch.labelled.position, self.patch_geometry.region)
+            guessed = self.pseudo_labels.label(batch.labelled.patches)
+            pseudo = pseudo + pseudo_label_loss(at_labels.logits, guessed, near & (guessed.amax(1) >= needed))
+        anchors = Anchors(batch.labelled.position, batch.labelled.labels)
+        means = [
+            anchors.pick(q.mean.detach(), stride) for q, stride in zip(at_labels.posteriors, self.strides, strict=True)
+        ]
+        self.pseudo_labels.observe_anchors(torch.cat(means, 1), anchors.labels)
+        total = labelled.total(weights) + unlabelled.total(weights) + weights.delta * pseudo
+        self.log_terms(
+            len(anchors.labels),
+            loss=total,
+            pseudo_labels=pseudo,
+            unlabelled_inpainting=unlabelled.inpainting,
+            unlabelled_kl=unlabelled.kl,
+            **labelled.named(),
+        )
+        return total
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        self.pseudo_labels.follow(self.hvae.classifier)
+
+    def validated(self, choice: float) -> None:
+        if self.trainer.training:  # not the last look at the best weights
+            self.pseudo_labels.observe_validation(choice)

@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+from argparse import Namespace
+from pathlib import Path
+
+import pytest
+
+import ablation
+import peers
+from report import Report, network_row, parse, spread
+from rows import Outcome, Row
+from vnc import CLASSES
+
+
+def options(**changes: object) -> Namespace:
+    return Namespace(**{"steps": 60, "repeats": 2, "budgets": [300, 6000], "few_labels": {}} | changes)
+
+
+def outcome(argmax: float, corrected: float, labels: int = 300) -> Outcome:
+    names = CLASSES.values()
+    return Outcome(dict.fromkeys(names, argmax), dict.fromkeys(names, corrected), 100.0, labels, 1000, 2000.0)
+
+
+def lines(report: Report) -> dict[str, list[str]]:
+    return {line[0]: list(line[1:]) for line in report.lines}
+
+
+def test_spread_is_the_sample_standard_deviation() -> None:
+    assert spread([0.7, 0.8, 0.9]) == "0.800 ± 0.100"
+    assert spread([0.7]) == "0.700"
+    assert spread([]) == "-"
+    assert spread([0.01, 0.03], signed=True) == "+0.020 ± 0.014"
+
+
+def test_a_gain_is_paired_and_partial_results_are_shown() -> None:
+    given = options(repeats=3)
+    without = ablation.SWITCHED_OFF["KL"]
+    outcomes = {
+        network_row(given, 300, 0): outcome(0.50, 0.60),
+        network_row(given, 300, 1): outcome(0.60, 0.80),
+        network_row(given, 300, 0, without): outcome(0.49, 0.57),
+        network_row(given, 300, 1, without): outcome(0.59, 0.77),
+        network_row(given, 300, 2, without): outcome(0.10, 0.10),  # without a partner
+    }
+    found = lines(ablation.make_report(300, given, outcomes))
+    assert found["nothing"][:3] == ["2", "0.550 ± 0.071", "0.700 ± 0.141"]
+    assert found["KL"][0] == "3"
+    assert found["KL"][3:5] == ["+0.010 ± 0.000", "+0.030 ± 0.000"]
+    assert found["contrastive"][:3] == ["0", "-", "-"]
+
+
+def test_the_prior_correction_is_judged_from_the_same_model() -> None:
+    given = options(repeats=1)
+    assert all("frequencies" not in row.settings for row in ablation.wanted_rows(given))
+    outcomes = {network_row(given, 300, 0): outcome(0.5, 0.6)}
+    assert lines(ablation.make_report(300, given, outcomes))["prior correction"][:5] == [
+        "1", "0.500", "0.500", "+0.000", "+0.100",
+    ]  # fmt: skip
+
+
+def test_every_switch_is_a_setting_that_exists() -> None:
+    from eseg_zoo.config import Run
+    from learners import merged
+
+    smallest = {
+        "images": "a.tif", "labels": "b.tif", "axes": "zyx", "classes": CLASSES, "preset": "small", "out": "out",
+    }  # fmt: skip
+    for settings in ablation.SWITCHED_OFF.values():
+        Run.model_validate(merged(smallest, settings))
+
+
+def test_settings_for_few_labels_are_for_few_labels() -> None:
+    given = options(few_labels={"training": {"batch_size": 8}, "loss": {"beta": 1}})
+    assert network_row(given, 600, 0).settings == {"training": {"batch_size": 8, "steps": 60}, "loss": {"beta": 1}}
+    assert network_row(given, 6000, 0).settings == {"training": {"steps": 60}}
+    switched_off = network_row(given, 300, 0, {"loss": {"beta": 0}})
+    assert switched_off.settings["loss"] == {"beta": 0}
+
+
+def test_all_methods_learn_from_the_same_draw() -> None:
+    wanted = peers.series(options())
+    for budget in (300, 6000):
+        draws = [[(row.labels, row.per_class, row.draw) for row in wanted[name, budget]] for name in peers.FROM_POINTS]
+        assert draws[0] == [("points", budget // 60, 0), ("points", budget // 60, 1)]
+        assert draws[1] == draws[2] == draws[0]
+
+
+def test_the_table_and_the_curve_are_made_of_what_is_finished(tmp_path: Path) -> None:
+    wanted = peers.series(options())
+    outcomes: dict[Row, Outcome] = {wanted["U-Net", 300][0]: outcome(0.5, 0.6)}
+    outcomes |= {row: outcome(0.7, 0.8) for row in wanted[peers.DENSE, None]}
+    report = peers.make_report(wanted, outcomes)
+    assert {len(line) for line in report.lines} == {len(report.header)}
+    assert "| U-Net | 300 | 1 | 0.500 | 0.600 |" in report.markdown()
+    assert "| U-Net, dense labels | 300 | 2 | 0.700 ± 0.000 | 0.800 ± 0.000 |" in report.markdown()
+    peers.draw_curve(wanted, outcomes, tmp_path / "labels.png")
+    assert (tmp_path / "labels.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_budget_that_is_not_the_same_for_every_class_and_slice_is_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["peers.py", "data", "--budgets", "60,100"])
+    with pytest.raises(SystemExit):
+        parse(None, out="peers", steps=60, budgets="60")
+    assert "100 is no multiple of 60 up to 6000" in capsys.readouterr().err
