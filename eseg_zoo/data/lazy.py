@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -135,10 +136,13 @@ def _open(path: Path, inner: str, stamp: int) -> Any:
     if inner:
         return h5py.File(path, "r")[inner]
     if path.is_dir():
-        return zarr.open_array(tifffile.TiffSequence(_planes(path)).aszarr(), mode="r")
+        return zarr.open_array(tifffile.TiffSequence(_planes(path)).aszarr(), mode="r")  # opens a plane when it is read
     if path.suffix == ".npy":
         return np.load(path, mmap_mode="r", allow_pickle=False)
-    return zarr.open_array(tifffile.TiffFile(path).series[0].aszarr(level=0), mode="r")
+    tiff = tifffile.TiffFile(path)
+    array = zarr.open_array(tiff.series[0].aszarr(level=0), mode="r")
+    weakref.finalize(array, tiff.close)  # when no thread reads it any more
+    return array
 
 
 def _planes(folder: Path) -> list[Path]:
