@@ -14,7 +14,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from report import Report, network_row, parse, run, spread
+from learners import merged
+from report import CROSS_ENTROPY_ALONE, Report, network_row, parse, run, spread, supervised_steps
 from rows import Outcome, Row
 
 # What is switched off -> the settings, as in a run's YAML, that do it. A row that differs in `frequencies` alone needs
@@ -24,18 +25,41 @@ SWITCHED_OFF: dict[str, dict[str, Any]] = {
     "inpainting": {"loss": {"alpha": 0}},
     "KL": {"loss": {"beta": 0}},
     "contrastive": {"loss": {"gamma": 0}},
-    "masking (and inpainting with it)": {"mask": {"probability": 0}},
-    "flips and rotations": {"training": {"symmetries": False}},
+    "pseudo-labels": {"loss": {"delta": 0}},
+    "masking (and inpainting with it)": {"mask": {"probability": 0, "share": 0}},
+    "contrast, brightness and noise": {"augmentation": {"contrast": 0, "brightness": 0, "noise": 0}},
+    "flips and rotations": {"augmentation": {"symmetries": False}},
     "prior correction": {"frequencies": "balanced"},
-    "all but cross-entropy": {"loss": {"alpha": 0, "beta": 0, "gamma": 0}, "mask": {"probability": 0}},
+}
+# The same multiply-adds without the semi-supervised stage; the steps are filled in.
+WITHOUT_STAGE: dict[str, dict[str, Any]] = {
+    "semi-supervised stage": {},
+    "all but cross-entropy": CROSS_ENTROPY_ALONE,
+}
+# What is off by default.
+SWITCHED_ON: dict[str, dict[str, Any]] = {
+    "averaged weights": {"training": {"ema": 0.99}},
+    "pseudo-labels of neighbours": {"semi_supervised": {"radius": 5}},
+    "pseudo-labels by class means": {"semi_supervised": {"labeller": "class_means", "confidence": [0.5, 0.99]}},
+    "pre-training": {"pretraining": {"steps": 300}},
+    "zoom, elastic and blur": {"augmentation": {"zoom": 0.1, "elastic": 3, "blur": 1}},
 }
 NO_CORRECTION = {"frequencies": "balanced"}
 
 NOTE = (
     "Mean Dice over every pixel of slices 12-13, mean ± standard deviation over the runs. Gains are paired: everything "
-    "minus without it, on the same labels and with the same seed. Training labels are drawn from the points of slices "
-    "0-11; the points of slices 12-13 validate every run."
+    "minus without it, or with it minus everything for what is off by default, on the same labels and with the same "
+    "seed. Without the semi-supervised stage the supervised one takes as many multiply-adds as both. Training labels "
+    "are drawn from the points of slices 0-11; the points of slices 12-13 validate every run."
 )
+
+
+def parts(options: Namespace) -> dict[str, dict[str, Any]]:
+    """Return the settings of each line of the table."""
+    equal = supervised_steps(options.steps)
+    alone = {name: merged(equal, settings) for name, settings in WITHOUT_STAGE.items()}
+    on = {f"nothing, but with {name}": settings for name, settings in SWITCHED_ON.items()}
+    return SWITCHED_OFF | alone | on
 
 
 def wanted_rows(options: Namespace) -> list[Row]:
@@ -44,7 +68,7 @@ def wanted_rows(options: Namespace) -> list[Row]:
         network_row(options, budget, repeat, settings)
         for repeat in range(options.repeats)
         for budget in options.budgets
-        for settings in SWITCHED_OFF.values()
+        for settings in parts(options).values()
         if settings != NO_CORRECTION
     ]
 
@@ -61,32 +85,40 @@ def outcome_of(
 
 def make_report(budget: int, options: Namespace, outcomes: Mapping[Row, Outcome]) -> Report:
     """Return the table of one label budget."""
-    lines: list[Sequence[str]] = []
-    everything = [outcome_of({}, budget, repeat, options, outcomes) for repeat in range(options.repeats)]
-    for name, settings in SWITCHED_OFF.items():
-        found = [outcome_of(settings, budget, repeat, options, outcomes) for repeat in range(options.repeats)]
-        there = [outcome for outcome in found if outcome]
-        pairs = [(full, without) for full, without in zip(everything, found, strict=True) if full and without]
-        line = [
-            name,
-            str(len(there)),
-            spread([o.mean_argmax for o in there]),
-            spread([o.mean_corrected for o in there]),
-        ]
-        if settings:
-            line.append(spread([full.mean_argmax - without.mean_argmax for full, without in pairs], signed=True))
-            line.append(spread([full.mean_corrected - without.mean_corrected for full, without in pairs], signed=True))
-        else:
-            line += ["", ""]
-        line.append(spread([o.cpu_seconds for o in there], digits=0))
-        lines.append(line)
+    repeats = range(options.repeats)
+    everything = [outcome_of({}, budget, repeat, options, outcomes) for repeat in repeats]
+    lines = [
+        _line(name, settings, everything, [outcome_of(settings, budget, r, options, outcomes) for r in repeats])
+        for name, settings in parts(options).items()
+    ]
     header = ("switched off", "runs", "argmax", "corrected", "it buys, argmax", "it buys, corrected", "training, CPU-s")
     return Report(f"Ablation at {budget:,} labels, {options.steps:,} steps", NOTE, header, lines)
 
 
+def _line(
+    name: str, settings: Mapping[str, Any], everything: Sequence[Outcome | None], found: Sequence[Outcome | None]
+) -> Sequence[str]:
+    """Return one line of the table; what a part buys that is off by default is what it would add."""
+    there = [outcome for outcome in found if outcome]
+    sign = -1 if settings in SWITCHED_ON.values() else 1
+    pairs = [(full, other) for full, other in zip(everything, found, strict=True) if full and other]
+    gains = [
+        [sign * (getattr(full, key) - getattr(other, key)) for full, other in pairs]
+        for key in ("mean_argmax", "mean_corrected")
+    ]
+    return [
+        name,
+        str(len(there)),
+        spread([outcome.mean_argmax for outcome in there]),
+        spread([outcome.mean_corrected for outcome in there]),
+        *(spread(gain, signed=True) if settings else "" for gain in gains),
+        spread([outcome.cpu_seconds for outcome in there], digits=0),
+    ]
+
+
 def main() -> None:
     """Run what is missing and make the tables."""
-    options = parse(__doc__, out="ablation", steps=600, budgets="300,6000")
+    options = parse(__doc__, out="ablation", steps=900, budgets="300,6000")
     run(
         wanted_rows(options),
         options,

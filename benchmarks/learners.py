@@ -121,7 +121,7 @@ def _learn_unet(
     architecture = NetworkSettings(**preset["network"]).architecture(channels=1, classes=len(CLASSES))
     width = unet.width_for(prediction_cost(architecture), len(CLASSES))
     cost = unet.cost(width, len(CLASSES))
-    tiles = round(settings.batch_size * training_cost(architecture) / (cost * unet.TILE**2))
+    tiles = round(settings.batch_size * training_cost(architecture) / (3 * cost * unet.TILE**2))
     torch.manual_seed(row.seed)
     network = unet.UNet(width, len(CLASSES))
     examples = [unet.Examples(volume.raw[list(part)], labels[list(part)]) for part in (TRAINING, UNSEEN)]

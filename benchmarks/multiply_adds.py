@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from eseg_zoo.config import UNLABELLED_CELLS, SemiSupervisedSettings
 from eseg_zoo.model.dense import Architecture, Classifier
 from eseg_zoo.model.hvae import HVAE
 
@@ -34,9 +35,26 @@ def prediction_cost(architecture: Mapping[str, Any]) -> float:
         return multiply_adds(classifier, torch.empty(1, shape.channels, *sides)) / SIDE**2
 
 
-def training_cost(architecture: Mapping[str, Any]) -> int:
-    """Return the multiply-adds of one patch of the supervised stage, one pass forward, decoder included."""
+def training_cost(architecture: Mapping[str, Any], *, cells: int = 1) -> int:
+    """Return the multiply-adds of training on one patch with a region of `cells` cells a side, decoder included.
+
+    They are those of a pass forward and of the pass backward, which is twice as much.
+    """
     shape = Architecture(**architecture)
-    sides = (stride + 2 * margin for stride, margin in zip(shape.geometry.stride, shape.geometry.margin, strict=True))
     with torch.random.fork_rng(devices=[]):
-        return multiply_adds(HVAE(shape).eval(), torch.zeros(1, shape.channels, *sides))
+        return 3 * multiply_adds(HVAE(shape).eval(), torch.zeros(1, shape.channels, *_sides(shape, cells)))
+
+
+def semi_supervised_cost(architecture: Mapping[str, Any], settings: SemiSupervisedSettings) -> int:
+    """Return the multiply-adds of one step of the semi-supervised stage: student and teacher."""
+    shape, cells = Architecture(**architecture), settings.cells or UNLABELLED_CELLS[architecture["dims"]]
+    with torch.random.fork_rng(devices=[]):
+        labels = multiply_adds(Classifier(shape).eval(), torch.zeros(1, shape.channels, *_sides(shape, cells)))
+    unlabelled = training_cost(architecture, cells=cells) + labels
+    return settings.labelled * training_cost(architecture) + settings.unlabelled * unlabelled
+
+
+def _sides(shape: Architecture, cells: int) -> list[int]:
+    """Return the size of a patch along each axis, in pixels."""
+    geometry = shape.geometry
+    return [cells * stride + 2 * margin for stride, margin in zip(geometry.stride, geometry.margin, strict=True)]

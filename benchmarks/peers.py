@@ -19,11 +19,27 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from eseg_zoo.output import replacing
-from report import LABELS_OF_ONE, Report, network_row, parse, run, spread
+from learners import merged
+from report import (
+    CROSS_ENTROPY_ALONE,
+    LABELS_OF_ONE,
+    Report,
+    network_row,
+    network_steps,
+    parse,
+    run,
+    spread,
+    supervised_steps,
+)
 from rows import Outcome, Row
 from vnc import CLASSES
 
-FROM_POINTS = {"random forest": "forest", "U-Net": "unet", "ε-Seg, small preset": "network"}
+FROM_POINTS = {
+    "random forest": "forest",
+    "U-Net": "unet",
+    "same network, cross-entropy alone": "cross-entropy",
+    "ε-Seg, small preset": "network",
+}
 SCRIBBLES, DENSE = "ε-Seg, small preset, scribbles", "U-Net, dense labels"
 
 NOTE = (
@@ -31,7 +47,7 @@ NOTE = (
     "draw takes the same number of points of each class from each of the slices 0-11 and is the seed of the training "
     "too; at 6,000 it takes all points, and only the seed differs. The points of slices 12-13 are left whole at every "
     "budget: they choose the best epoch of the networks and fit the temperature of all methods. Frequencies by EM over "
-    "unlabelled pixels of slices 0-11. The networks have the same steps and the same multiply-adds per step."
+    "unlabelled pixels of slices 0-11. The networks have the same multiply-adds in training."
 )
 
 
@@ -39,21 +55,25 @@ def points_row(learner: str, options: Namespace, budget: int, repeat: int) -> Ro
     """Return the row of a method that learns from `budget` points."""
     if learner == "network":
         return network_row(options, budget, repeat)
-    settings = {"training": {"steps": options.steps}} if learner == "unet" else {}
+    if learner == "cross-entropy":
+        return network_row(options, budget, repeat, merged(CROSS_ENTROPY_ALONE, supervised_steps(options.steps)))
+    settings = supervised_steps(options.steps) if learner == "unet" else {}
     return Row(learner, "points", budget // LABELS_OF_ONE, repeat, repeat, settings)
 
 
 def series(options: Namespace) -> dict[tuple[str, int | None], list[Row]]:
     """Return the rows of each (method, budget), one for each draw; the budget None is all labels of their kind."""
     repeats = range(options.repeats)
-    settings = {"training": {"steps": options.steps}}
     found: dict[tuple[str, int | None], list[Row]] = {
         (name, budget): [points_row(learner, options, budget, repeat) for repeat in repeats]
         for budget in options.budgets
         for name, learner in FROM_POINTS.items()
     }
-    found[SCRIBBLES, None] = [Row("network", "scribbles", None, repeat, repeat, settings) for repeat in repeats]
-    found[DENSE, None] = [Row("dense-unet", "dense", None, repeat, repeat, settings) for repeat in repeats]
+    equal = supervised_steps(options.steps)
+    found[SCRIBBLES, None] = [
+        Row("network", "scribbles", None, repeat, repeat, network_steps(options.steps)) for repeat in repeats
+    ]
+    found[DENSE, None] = [Row("dense-unet", "dense", None, repeat, repeat, equal) for repeat in repeats]
     return found
 
 

@@ -15,14 +15,20 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
+from eseg_zoo.config import PRESETS, NetworkSettings, SemiSupervisedSettings
 from eseg_zoo.output import replacing
 from learners import learn, merged
+from multiply_adds import semi_supervised_cost, training_cost
 from rows import Outcome, Row, complete, read_outcomes
 from vnc import CLASSES, TRAINING
 
 LABELS_OF_ONE = len(TRAINING) * len(CLASSES)  # labelled pixels for one of each class in each slice
 MOST_PER_CLASS = 100  # points of each class in each slice
 FEW_LABELS = 600  # up to here the settings of --few-labels hold
+
+
+# The supervised stage without any term that the name ε-Seg stands for.
+CROSS_ENTROPY_ALONE: dict[str, Any] = {"loss": {"alpha": 0, "beta": 0, "gamma": 0}, "mask": {"probability": 0}}
 
 
 @dataclass(frozen=True)
@@ -92,10 +98,24 @@ def network_row(
 ) -> Row:
     """Return the row of this project's network from `budget` points, with settings over those of the command line."""
     given = options.few_labels if budget <= FEW_LABELS else {}
-    steps = {"training": {"steps": options.steps}}
-    return Row(
-        "network", "points", budget // LABELS_OF_ONE, repeat, repeat, merged(merged(given, steps), settings or {})
-    )
+    usual = merged(given, network_steps(options.steps))
+    return Row("network", "points", budget // LABELS_OF_ONE, repeat, repeat, merged(usual, settings or {}))
+
+
+def network_steps(steps: int) -> dict[str, Any]:
+    """Return the settings of a training of this many steps: a third supervised, the rest semi-supervised."""
+    return {"training": {"steps": steps // 3}, "semi_supervised": {"steps": steps - steps // 3}}
+
+
+def supervised_steps(steps: int) -> dict[str, Any]:
+    """Return the settings of a training of the supervised stage alone with the multiply-adds of `network_steps`."""
+    preset = PRESETS["small"]
+    architecture = NetworkSettings(**preset["network"]).architecture(channels=1, classes=len(CLASSES))
+    supervised = preset["training"]["batch_size"] * training_cost(architecture)
+    semi = semi_supervised_cost(architecture, SemiSupervisedSettings(**preset["semi_supervised"]))
+    both = network_steps(steps)
+    more = both["semi_supervised"]["steps"] * semi / supervised
+    return {"training": {"steps": both["training"]["steps"] + round(more)}, "semi_supervised": {"steps": 0}}
 
 
 def run(

@@ -19,7 +19,8 @@ import torch
 from torch import Tensor
 
 from eseg_zoo.errors import CheckpointError, OutputError
-from eseg_zoo.model.dense import DenseSegmenter
+from eseg_zoo.model.dense import Architecture, DenseSegmenter
+from eseg_zoo.model.hvae import HVAE
 from eseg_zoo.output import replacing
 
 FORMAT = 2
@@ -80,6 +81,14 @@ class Checkpoint:
         segmenter = DenseSegmenter(**self.architecture)
         segmenter.load_state_dict(self.segmenter_state)
         return segmenter.eval()
+
+    def hvae(self) -> HVAE:
+        """Return the whole network of training with its weights, in eval mode on the CPU."""
+        hvae = HVAE(Architecture(**self.architecture))
+        prefix = "classifier."
+        classifier = {key: value for key, value in self.segmenter_state.items() if key.startswith(prefix)}
+        hvae.load_state_dict(self.generative_state | classifier)
+        return hvae.eval()
 
     def save(self, path: Path, *, force: bool = False) -> None:
         """Write the file under a temporary name and rename it, so that no half file is ever seen.

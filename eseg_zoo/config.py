@@ -116,11 +116,11 @@ class AugmentationSettings(Settings):
     """Largest displacement of a pixel along y and x by a smooth random field, in pixels; a typical one is a fifth."""
     blur: float = Field(0.0, ge=0, le=10)
     """Largest sigma of a Gaussian blur within y and x, in pixels."""
-    contrast: float = Field(0.0, ge=0, lt=1)
+    contrast: float = Field(0.2, ge=0, lt=1)
     """Largest relative change of the contrast of a channel: 0.1 draws factors from 0.9 to 1.1."""
-    brightness: float = Field(0.0, ge=0)
+    brightness: float = Field(0.3, ge=0)
     """Largest offset of the brightness of a channel, up or down, in standard deviations of the images."""
-    noise: float = Field(0.0, ge=0)
+    noise: float = Field(0.2, ge=0)
     """Largest standard deviation of added Gaussian noise, in standard deviations of the images."""
 
 

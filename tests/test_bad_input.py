@@ -74,6 +74,7 @@ def run_file(folder: Path, **changes: Any) -> Path:
         "out": "out",
         "network": {"filters": [4, 4, 4], "latents": 2},
         "training": {"steps": 2, "epoch_steps": 2, "batch_size": 4, "accelerator": "cpu"},
+        "semi_supervised": {"steps": 0},
     } | changes
     path = folder / "run.yaml"
     path.write_text(yaml.safe_dump(settings), encoding="utf-8")

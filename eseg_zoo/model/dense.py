@@ -27,11 +27,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-LatentDraw = Callable[[int, Tensor, Tensor], Tensor]
-"""(level, evidence, mean) -> the latent that the levels below see: the mean at inference, a sample in training."""
+LatentDraw = Callable[[int, Tensor, Tensor, Tensor | None], Tensor]
+"""(level, evidence, mean, what reaches the level from above) -> the latent that the levels below see: the mean at
+inference, a sample in training. Nothing reaches the coarsest level from above."""
 
 
-def use_mean(level: int, evidence: Tensor, mean: Tensor) -> Tensor:
+def use_mean(level: int, evidence: Tensor, mean: Tensor, above: Tensor | None) -> Tensor:
     """Return the posterior mean: the deterministic choice, used wherever predictions are made."""
     return mean
 
@@ -364,13 +365,13 @@ class Recognition(nn.Module):
         class_logits, evidence, mean = self.top(features[coarsest])
         means = [mean]
         aboves: list[Tensor] = []
-        top_down = F.relu(evidence + self.injects[coarsest](draw(coarsest, evidence, mean)))
+        top_down = F.relu(evidence + self.injects[coarsest](draw(coarsest, evidence, mean, None)))
         for i in range(coarsest - 1, -1, -1):
             above = self.upsamples[i](top_down)
             evidence, mean = self.steps[i](_crop(features[i], self.skip_borders[i]), above)
-            top_down = F.relu(evidence + self.injects[i](draw(i, evidence, mean)))
-            means.insert(0, mean)
             aboves.insert(0, _crop(above, self.merge_borders[i]))
+            top_down = F.relu(evidence + self.injects[i](draw(i, evidence, mean, aboves[0])))
+            means.insert(0, mean)
         return Recognised(means, aboves, class_logits, top_down, _crop(stem, self.stem_border))
 
 

@@ -52,7 +52,7 @@ class HVAE(nn.Module):
         """Infer with sampled latents and reconstruct; x is (b, channels, *region + 2 * margin), normalised."""
         posteriors: dict[int, Gaussian] = {}
 
-        def draw(level: int, evidence: Tensor, mean: Tensor) -> Tensor:
+        def draw(level: int, evidence: Tensor, mean: Tensor, above: Tensor | None) -> Tensor:
             posteriors[level] = Gaussian.bounded(mean, self.log_variances[level](evidence))
             return posteriors[level].sample(generator)
 
@@ -71,6 +71,25 @@ class HVAE(nn.Module):
             ],
             reconstruction=self.decoder(cells(recognised.top_down, level=0)),
         )
+
+    def imagine(self, x: Tensor, label: int, generator: torch.Generator | None = None) -> Tensor:
+        """Return a draw of the region (b, channels, *region) in which the coarsest latent is of the class `label`.
+
+        The coarsest latent comes from the class's component of the prior, the others from the ladder's priors; x is
+        what is seen around them, as in `forward`.
+        """
+
+        def draw(level: int, evidence: Tensor, mean: Tensor, above: Tensor | None) -> Tensor:
+            if above is None:
+                shape = (None, slice(None), *(None for _ in mean.shape[2:]))
+                parameters = (p[label][shape].expand_as(mean) for p in (self.mixture.means, self.mixture.log_variances))
+            else:
+                parameters = iter(self.ladder_priors[level](above).chunk(2, dim=1))
+            return Gaussian.bounded(*parameters).sample(generator)
+
+        top_down = self.classifier.recognition(x, draw).top_down
+        drawn: Tensor = self.decoder(crop_to_cells(top_down, self.classifier.geometry, 0))
+        return drawn
 
 
 def crop_to_cells(x: Tensor, geometry: Geometry, level: int) -> Tensor:

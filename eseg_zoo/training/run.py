@@ -163,6 +163,7 @@ def _fit(run: Run, plan: Plan, hvae: HVAE, source: PatchSource, data: TrainingDa
     if done.exists():
         kept = folder / "best.ckpt" if (folder / "best.ckpt").exists() else folder / "last.ckpt"
         stage.load_state_dict(torch.load(kept, map_location="cpu", weights_only=True)["state_dict"])
+        stage.settle()
         return Fitted(**json.loads(done.read_text(encoding="utf-8")))
     batches = StepBatches(
         source,
@@ -174,6 +175,7 @@ def _fit(run: Run, plan: Plan, hvae: HVAE, source: PatchSource, data: TrainingDa
         unlabelled=plan.unlabelled,
     )
     fitted = fit(stage, batches, validation_batches(source, data.validation, run), folder, name=plan.name)
+    stage.settle()
     if not fitted.interrupted:
         done.write_text(json.dumps(asdict(fitted)) + "\n", encoding="utf-8")
     return fitted

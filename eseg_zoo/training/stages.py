@@ -14,6 +14,7 @@ from eseg_zoo.data.patches import PatchGeometry
 from eseg_zoo.data.sampling import Batch, inner_region
 from eseg_zoo.losses import Anchors, LossTerms, UnlabelledTerms, loss_terms, pseudo_label_loss, unlabelled_terms
 from eseg_zoo.metrics import Confusion, soft_dice
+from eseg_zoo.model.dense import Classifier
 from eseg_zoo.model.hvae import HVAE, Generation
 from eseg_zoo.training.batches import StepBatch, Unlabelled
 from eseg_zoo.training.optimisation import CHOICE, optimisation
@@ -38,6 +39,15 @@ class Stage(pl.LightningModule):
         """Total stride of each level, finest first."""
         geometry = self.hvae.classifier.geometry
         return [geometry.stride_of(level) for level in range(len(geometry.axes[0].strides))]
+
+    @property
+    def result(self) -> Classifier:
+        """The classifier that is validated and that the stage is for."""
+        return self.hvae.classifier
+
+    def settle(self) -> None:
+        """Let the network's classifier be the result; called when the stage is over."""
+        self.hvae.classifier.load_state_dict(self.result.state_dict())
 
     def labelled_loss(self, batch: Batch) -> tuple[LossTerms, Generation]:
         """Return the terms of a labelled batch, and what the network made of it."""
@@ -69,7 +79,7 @@ class Stage(pl.LightningModule):
         self.held_out = []
 
     def validation_step(self, batch: Batch, index: int) -> None:
-        logits = self.hvae.classifier(batch.patches)
+        logits = self.result(batch.patches)
         at_anchor = Anchors(batch.position, batch.labels).pick(logits, tuple(1 for _ in self.patch_geometry.region))
         self.log("val/loss", F.cross_entropy(at_anchor, batch.labels), batch_size=len(batch.labels))
         self.held_out.append((at_anchor.cpu(), batch.labels.cpu()))
@@ -125,6 +135,10 @@ class SemiSupervised(Stage):
         self.pseudo_labels = PseudoLabels(
             hvae.classifier, run.semi_supervised, classes=len(run.classes), latents=latents
         )
+
+    @property
+    def result(self) -> Classifier:
+        return self.pseudo_labels.teacher  # the better one of the two in every comparison so far, if by little
 
     def training_step(self, batch: StepBatch, index: int) -> Tensor:
         assert batch.labelled is not None

@@ -60,7 +60,7 @@ SAMPLES = {
 }
 
 
-def make_inputs(folder: Path, sample: Sample, *, seed: int, steps: int | None) -> Phantom:
+def make_inputs(folder: Path, sample: Sample, *, seed: int, steps: int) -> Phantom:
     """Write `volume.tif`, `strokes.tif`, `truth.tif` and `run.yaml` into `folder`; returns the phantom."""
     phantom = sample.make(SHAPE, rng=np.random.default_rng(seed))
     strokes = np.zeros(SHAPE, np.uint8)
@@ -87,7 +87,8 @@ def make_inputs(folder: Path, sample: Sample, *, seed: int, steps: int | None) -
         "preset": "small",
         "out": "training",
         "slices": {"training": f"0-{TRAINING_SLICES - 1}"},
-        "training": {"steps": steps or 800},
+        "training": {"steps": max(steps // 3, 1)},
+        "semi_supervised": {"steps": steps - steps // 3},
         "seed": seed,
     }
     (folder / "run.yaml").write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
@@ -107,7 +108,7 @@ def run_demo(
     kind: Annotated[Kind, typer.Option(help="Make a volume like this.")] = Kind.EM,
     out: Annotated[Path, typer.Option(help="Folder for everything that the demo makes.")] = Path("demo"),
     seed: Annotated[int, typer.Option(min=0, help="Seed of the volume, the strokes and the training.")] = 0,
-    steps: Annotated[int | None, typer.Option(min=1, help="Training steps; fewer are faster and worse.")] = None,
+    steps: Annotated[int, typer.Option(min=3, help="Training steps; fewer are faster and worse.")] = 800,
     force: Annotated[bool, typer.Option("--force", help="Replace the results of an earlier demo.")] = False,
 ) -> None:
     """Make a volume like EM or two-channel fluorescence, label 0.05 % of it, and go the whole road with it.
@@ -143,7 +144,7 @@ def run_demo(
         training=TRAINING_SLICES // 2,
         evaluation=json.loads((out / "evaluation.json").read_text(encoding="utf-8")),
         reliability=out / "reliability.png",
-        metrics=out / "training" / "metrics.csv",
+        metrics=[out / "training" / stage / "metrics.csv" for stage in ("supervised", "semi_supervised")],
         package=package,
     )
     difference = write_report(report, figures, model)

@@ -6,6 +6,7 @@ import base64
 import csv
 import html
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,11 @@ from eseg_export.composite import composite, legend
 from eseg_zoo.checkpoint import Checkpoint
 from eseg_zoo.colours import class_colours
 from eseg_zoo.data.phantom import Phantom
+from eseg_zoo.inference.imagine import imagine
 from eseg_zoo.output import replacing
+
+# The square that the model must paint, and the cells a side of what is shown around it.
+HIDDEN_SIDE, REGION_CELLS = 15, 7
 
 _PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>eseg_zoo demo</title>
@@ -40,6 +45,8 @@ _PAGE = """<!doctype html>
 <h2>Dice on the unseen slices</h2>{table}
 <h2>How sure it is, and how often right</h2><p>{calibration}</p>
 <img alt="reliability plot" src="{reliability}" style="max-width: 480px">
+<h2>What it makes of a hidden region</h2><p>{imagined_text}</p>
+<img alt="image, hidden region, reconstruction, and a draw of each class" src="{imagined}">
 <h2>Training</h2><img alt="loss and validation Dice" src="{curves}">
 <p>{zoo}</p>
 </html>
@@ -60,7 +67,7 @@ class DemoFigures:
     training: int  # slice shown with its strokes
     evaluation: dict[str, Any]
     reliability: Path  # the plot of `eseg evaluate`, PNG
-    metrics: Path
+    metrics: Sequence[Path]  # one for each stage
     package: Path
 
     def section(self, z: int) -> NDArray[np.generic]:
@@ -90,6 +97,11 @@ def write_report(path: Path, demo: DemoFigures, model: Path) -> float:
         table=_dice_table(demo, checkpoint),
         calibration=html.escape(_calibration(demo.evaluation)),
         reliability=_as_url(demo.reliability.read_bytes()),
+        imagined=_imagined_figure(demo, checkpoint),
+        imagined_text=(
+            f"The network of training sees the surroundings of a hidden square of {HIDDEN_SIDE} pixels and paints it: "
+            "from the latents that it infers, and from draws of each class in the mixture prior."
+        ),
         curves=_curves_figure(demo.metrics),
         zoo=html.escape(
             f"The package {demo.package.name}, run in bioimageio.core {bioimageio.core.__version__}, gives the "
@@ -134,12 +146,40 @@ def _strokes_figure(demo: DemoFigures) -> str:
     return _embedded(figure)
 
 
-def _curves_figure(metrics: Path) -> str:
-    with metrics.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
+def _imagined_figure(demo: DemoFigures, checkpoint: Checkpoint) -> str:
+    section = demo.section(demo.unseen)
+    truth = demo.phantom.truth[demo.unseen]
+    rng = np.random.default_rng(0)
+    chosen = [rng.choice(np.argwhere(truth == value)) for value in demo.phantom.classes]
+    figure = Figure(figsize=(12, 2.1 * len(chosen)), layout="constrained")
+    rows = figure.subplots(len(chosen), 3 + len(checkpoint.class_names), squeeze=False)
+    for axes, place, name in zip(rows, chosen, checkpoint.class_names, strict=True):
+        found = imagine(checkpoint, section, tuple(place.tolist()), side=HIDDEN_SIDE, cells=REGION_CELLS)
+        hidden = np.where(found.hidden, found.image.mean(), found.image)
+        pictures = {f"image ({name})": found.image, "seen": hidden, "reconstruction": found.reconstruction}
+        pictures |= {f"as {other}": drawn for other, drawn in found.draws.items()}
+        # As one strip, so that all have the same contrast.
+        strip = np.split(composite(np.concatenate(list(pictures.values()), axis=-1)), len(pictures), axis=1)
+        for panel, title, picture in zip(axes, pictures, strip, strict=True):
+            _show(panel, picture, title)
+    return _embedded(figure)
+
+
+def _read_metrics(stages: Sequence[Path]) -> list[dict[str, str]]:
+    """Return the rows of all stages, their steps counted on."""
+    rows: list[dict[str, str]] = []
+    for metrics in stages:
+        before = max((int(row["step"]) + 1 for row in rows), default=0)
+        with metrics.open(encoding="utf-8", newline="") as file:
+            rows += [row | {"step": str(int(row["step"]) + before)} for row in csv.DictReader(file)]
+    return rows
+
+
+def _curves_figure(metrics: Sequence[Path]) -> str:
+    rows = _read_metrics(metrics)
     figure = Figure(figsize=(12, 3), layout="constrained")
     loss, dice = figure.subplots(1, 2)
-    for term in ("cross_entropy", "inpainting", "contrastive", "kl"):
+    for term in ("cross_entropy", "inpainting", "contrastive", "kl", "pseudo_labels", "unlabelled_inpainting"):
         _curve(loss, rows, f"train/{term}", term.replace("_", " "))
     loss.set(xlabel="step", ylabel="loss term, unweighted", yscale="log")
     loss.legend()

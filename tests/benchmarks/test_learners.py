@@ -17,6 +17,7 @@ from vnc import CLASSES, UNSEEN, Volume, judge
 TINY = {
     "network": {"filters": [8, 8, 8], "latents": 4},
     "training": {"steps": 2, "epoch_steps": 2, "batch_size": 8},
+    "semi_supervised": {"steps": 0},
     "loss": {"alpha": 0},
 }
 

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from scipy.special import log_softmax
 
 import vnc
-from vnc import CLASSES, Correction, Volume, fit_correction, judge, judge_method, thin_labels
+from eseg_zoo.correction import Correction
+from vnc import CLASSES, UNSEEN, Volume, common_correction, judge, judge_method, thin_labels
 
 
 def points(per_class: int, side: int = 64) -> NDArray[np.uint8]:
@@ -73,12 +74,6 @@ def test_judge_gives_the_dice_worked_by_hand() -> None:
     assert list(judge(scores, truth)) == list(CLASSES.values())
 
 
-def test_the_correction_divides_and_then_shifts() -> None:
-    logits = np.arange(10.0).reshape(5, 2, 1)
-    corrected = Correction(2.0, np.arange(5.0)).apply(logits)
-    np.testing.assert_allclose(corrected[3, 1, 0], 7 / 2 + 3)
-
-
 @pytest.fixture
 def noisy() -> tuple[Volume, vnc.LogitsOfSlice, NDArray[np.float64]]:
     """Classes at known frequencies, an image that is the class plus noise, and its exact log likelihoods."""
@@ -105,10 +100,10 @@ def test_the_common_correction_finds_temperature_and_frequencies(
 
     held_out = np.stack([overconfident(volume.raw[z]) for z in (12, 13)])
     exact_held_out = np.stack([exact(volume.raw[z]) for z in (12, 13)])
-    found = fit_correction(exact, volume, training=vnc.BALANCED, held_out=exact_held_out)
+    found = common_correction(exact, volume, training=vnc.BALANCED, held_out=exact_held_out)
     np.testing.assert_allclose(found.temperature, 1, atol=0.1)
     np.testing.assert_allclose(np.exp(found.shift) / 5, frequencies, atol=0.02)
-    cautious = fit_correction(overconfident, volume, training=vnc.BALANCED, held_out=held_out)
+    cautious = common_correction(overconfident, volume, training=vnc.BALANCED, held_out=held_out)
     np.testing.assert_allclose(cautious.temperature, 2, rtol=0.1)
 
 
@@ -120,6 +115,17 @@ def test_the_correction_raises_the_dice_of_a_balanced_method(
     assert np.mean(list(judged.corrected.values())) > np.mean(list(judged.argmax.values())) + 0.005
 
 
+def test_the_correction_divides_and_then_shifts(
+    noisy: tuple[Volume, vnc.LogitsOfSlice, NDArray[np.float64]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    volume, exact, frequencies = noisy
+    shift = np.log(frequencies / 0.2) / 2
+    correction = Correction(2.0, frequencies, strength=0.5, reason="", training=vnc.BALANCED)
+    monkeypatch.setattr(vnc, "common_correction", lambda *_, **__: correction)
+    corrected = np.stack([exact(volume.raw[z]) / 2 + shift[:, None, None] for z in UNSEEN])
+    assert judge_method(exact, volume).corrected == judge(corrected, volume.labels["dense"][list(UNSEEN)])
+
+
 def test_a_method_trained_at_the_frequencies_of_the_data_is_hardly_moved(
     noisy: tuple[Volume, vnc.LogitsOfSlice, NDArray[np.float64]],
 ) -> None:
@@ -129,5 +135,5 @@ def test_a_method_trained_at_the_frequencies_of_the_data_is_hardly_moved(
         return np.asarray(exact(image) + np.log(frequencies).reshape(-1, 1, 1))
 
     held_out = np.stack([natural(volume.raw[z]) for z in (12, 13)])
-    found = fit_correction(natural, volume, training=frequencies, held_out=held_out)
+    found = common_correction(natural, volume, training=frequencies, held_out=held_out)
     assert np.abs(found.shift - found.shift.mean()).max() < 0.6

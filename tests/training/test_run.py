@@ -12,49 +12,15 @@ import numpy as np
 import pytest
 import tifffile
 import torch
-import yaml
 
 from eseg_zoo.checkpoint import Checkpoint
 from eseg_zoo.config import load_run
-from eseg_zoo.data.patches import PatchGeometry
-from eseg_zoo.data.sampling import PatchSource
 from eseg_zoo.errors import InputError, OutputError
-from eseg_zoo.training.data import TrainingBatches, read_training_data, validation_batches
+from eseg_zoo.training.data import read_training_data
 from eseg_zoo.training.run import train
+from training.runs import write_run
 
-CLASSES = {1: "dark", 4: "bright"}
 LEARNT = {"steps": 60, "epoch_steps": 20, "batch_size": 16, "accelerator": "cpu"}  # enough to be sure of both classes
-
-
-@pytest.fixture
-def inputs(tmp_path: Path) -> Path:
-    """A stack whose left half is dark and right half bright, with strokes of 4 pixels; and its run file."""
-    rng = np.random.default_rng(0)
-    image = rng.normal(90, 10, (3, 64, 64))
-    image[:, :, 32:] += 60
-    labels = np.zeros(image.shape, np.uint8)
-    for row in range(6, 60, 8):
-        labels[:, row, 8:12], labels[:, row, 50:54] = 1, 4
-    tifffile.imwrite(tmp_path / "image.tif", image.astype(np.uint8), photometric="minisblack")
-    tifffile.imwrite(tmp_path / "labels.tif", labels, photometric="minisblack")
-    write_run(tmp_path)
-    return tmp_path
-
-
-def write_run(folder: Path, **changes: Any) -> Path:
-    settings = {
-        "images": "image.tif",
-        "labels": "labels.tif",
-        "axes": "zyx",
-        "classes": CLASSES,
-        "preset": "small",
-        "out": "out",
-        "network": {"filters": [8, 8, 8], "latents": 4},
-        "training": {"steps": 12, "epoch_steps": 6, "batch_size": 8, "accelerator": "cpu"},
-    }
-    path = folder / "run.yaml"
-    path.write_text(yaml.safe_dump(settings | changes), encoding="utf-8")
-    return path
 
 
 def test_training_writes_a_model_that_predicts_the_classes_it_saw(inputs: Path) -> None:
@@ -83,8 +49,10 @@ def test_two_runs_with_one_seed_are_identical_and_another_seed_differs(inputs: P
 
 def test_a_run_leaves_the_log_and_the_best_and_last_checkpoint(inputs: Path) -> None:
     out = train(load_run(inputs / "run.yaml")).parent
-    assert {"model.pt", "metrics.csv", "best.ckpt", "last.ckpt"} <= {path.name for path in out.iterdir()}
-    with (out / "metrics.csv").open(encoding="utf-8", newline="") as file:
+    assert {path.name for path in out.iterdir()} == {"model.pt", "run.json", "supervised"}
+    stage = out / "supervised"
+    assert {path.name for path in stage.iterdir()} == {"metrics.csv", "best.ckpt", "last.ckpt", "finished.json"}
+    with (stage / "metrics.csv").open(encoding="utf-8", newline="") as file:
         columns = next(csv.reader(file))
     terms = ("loss", "inpainting", "kl", "contrastive", "cross_entropy")
     assert {"step", "val/mean_dice", "val/loss", *(f"train/{term}" for term in terms)} <= set(columns)
@@ -94,10 +62,10 @@ def test_the_model_holds_the_weights_of_the_best_validation(inputs: Path) -> Non
     # At this learning rate the validation goes up and down.
     settings = {"steps": 24, "epoch_steps": 2, "batch_size": 8, "accelerator": "cpu", "learning_rate": 0.3}
     out = train(load_run(write_run(inputs, training=settings))).parent
-    with (out / "metrics.csv").open(encoding="utf-8", newline="") as file:
+    with (out / "supervised" / "metrics.csv").open(encoding="utf-8", newline="") as file:
         dice = [(float(row["val/soft_dice"]), int(row["step"]) + 1) for row in csv.DictReader(file) if row["val/loss"]]
     validated = dice[:12]  # the 13th line is the final look at the best weights
-    best, last = (torch.load(out / name, weights_only=True) for name in ("best.ckpt", "last.ckpt"))
+    best, last = (torch.load(out / "supervised" / name, weights_only=True) for name in ("best.ckpt", "last.ckpt"))
     assert last["global_step"] == 24
     highest = max(value for value, _ in validated)
     assert best["global_step"] == next(step for value, step in validated if value == highest)
@@ -110,13 +78,16 @@ def test_the_model_holds_the_weights_of_the_best_validation(inputs: Path) -> Non
 def test_the_averaged_weights_are_validated_and_become_the_model(inputs: Path) -> None:
     settings = {"steps": 12, "epoch_steps": 4, "batch_size": 8, "accelerator": "cpu", "learning_rate": 0.05, "ema": 0.9}
     out = train(load_run(write_run(inputs, training=settings))).parent
-    best, checkpoint = torch.load(out / "best.ckpt", weights_only=True), Checkpoint.load(out / "model.pt")
+    best, checkpoint = (
+        torch.load(out / "supervised" / "best.ckpt", weights_only=True),
+        Checkpoint.load(out / "model.pt"),
+    )
     for key, value in checkpoint.segmenter_state.items():
         if key.startswith("classifier."):
             assert torch.equal(value, best["state_dict"][f"hvae.{key}"]), key
     key = "classifier.head.classify.weight"
     assert not torch.equal(checkpoint.segmenter_state[key], best["current_model_state"][f"hvae.{key}"])
-    with (out / "metrics.csv").open(encoding="utf-8", newline="") as file:
+    with (out / "supervised" / "metrics.csv").open(encoding="utf-8", newline="") as file:
         *validated, final = (float(row["val/soft_dice"]) for row in csv.DictReader(file) if row["val/loss"])
     assert final == pytest.approx(max(validated))  # the weights of the best validation, looked at again
 
@@ -131,22 +102,9 @@ def test_every_augmentation_and_the_other_optimiser_schedule_and_average_train_r
     )
     assert all(torch.equal(value, second.segmenter_state[key]) for key, value in first.segmenter_state.items())
     assert first.training.validation["mean_dice"] > 0.9
-    last = torch.load(inputs / "first" / "last.ckpt", weights_only=True)
+    last = torch.load(inputs / "first" / "supervised" / "last.ckpt", weights_only=True)
     assert last["optimizer_states"][0]["param_groups"][0]["lr"] < 0.01  # validation has stalled
     assert "exp_inf" in last["optimizer_states"][0]["state"][0]  # Adamax's own
-
-
-def test_augmenting_draws_the_same_anchors(inputs: Path) -> None:
-    drawn = []
-    for augmentation in ({}, {"noise": 0.5, "zoom": 0.1}):
-        run = load_run(write_run(inputs, augmentation=augmentation))
-        data = read_training_data(run)
-        source = PatchSource.of(data.images, PatchGeometry((8, 8), (4, 4)), data.statistics)
-        drawn.append(list(TrainingBatches(source, data.training, run)))
-    for plain, noisy in zip(*drawn, strict=True):
-        assert torch.equal(plain.position, noisy.position)
-        assert torch.equal(plain.labels, noisy.labels)
-        assert not torch.equal(plain.patches, noisy.patches)
 
 
 def test_a_plateau_schedule_without_validation_is_refused(inputs: Path) -> None:
@@ -168,7 +126,7 @@ def test_an_interruption_still_writes_the_model(inputs: Path, more: dict[str, An
 
     def interrupt() -> None:
         deadline = time.monotonic() + 60
-        while not (run.out / "best.ckpt").exists() and time.monotonic() < deadline:
+        while not (run.out / "supervised" / "best.ckpt").exists() and time.monotonic() < deadline:
             time.sleep(0.05)
         os.kill(os.getpid(), signal.SIGINT)
 
@@ -182,7 +140,7 @@ def test_a_run_without_validation_keeps_the_last_weights(inputs: Path) -> None:
     assert checkpoint.training.steps == 4
     assert checkpoint.training.validation == {}
     assert sum(checkpoint.training.labelled_pixels.values()) == 3 * 7 * 4 * 2
-    assert not (load_run(inputs / "run.yaml").out / "best.ckpt").exists()
+    assert not (load_run(inputs / "run.yaml").out / "supervised" / "best.ckpt").exists()
 
 
 def test_slices_decide_what_is_trained_on_and_validated_on(inputs: Path) -> None:
@@ -192,22 +150,6 @@ def test_slices_decide_what_is_trained_on_and_validated_on(inputs: Path) -> None
     image = tifffile.imread(inputs / "image.tif")
     np.testing.assert_allclose(data.statistics.mean, image[:2].mean())
     assert data.labelled_fraction == 2 * 7 * 4 * 2 / image[:2].size
-
-
-def test_batches_are_class_balanced_and_hide_the_wanted_share(inputs: Path) -> None:
-    run = load_run(write_run(inputs, mask={"size": 3, "probability": 0.5}))
-    data = read_training_data(run)
-    source = PatchSource.of(data.images, PatchGeometry((8, 8), (4, 4)), data.statistics)
-    batches = list(TrainingBatches(source, data.training, run))
-    assert len(batches) == run.training.epoch_steps
-    assert all(np.bincount(batch.labels).tolist() == [4, 4] for batch in batches)
-    hidden = torch.cat([batch.hidden.sum((1, 2, 3)) for batch in batches])
-    assert set(hidden.tolist()) == {0.0, 9.0}
-    # 48 patches at a share of one half: 6 standard deviations are 21.
-    assert 3 <= int((hidden > 0).sum()) <= 45
-    held_out = validation_batches(source, data.validation, run)
-    assert sum(len(batch.labels) for batch in held_out) == len(data.validation)
-    assert all(not batch.hidden.any() for batch in held_out)
 
 
 @pytest.mark.parametrize("strength", [1, 0.5])

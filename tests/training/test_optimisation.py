@@ -8,25 +8,25 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from eseg_zoo.training.module import SupervisedTraining, cosine_schedule, plateau_schedule
 from torch import nn
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from eseg_zoo.config import SMALLEST_RUN, Run, TrainingSettings
 from eseg_zoo.data.patches import PatchGeometry
-from eseg_zoo.model.dense import Architecture
+from eseg_zoo.training.optimisation import cosine_schedule, plateau_schedule
+from eseg_zoo.training.stages import Pretraining, SemiSupervised, Stage, Supervised
+from training.runs import network_of
 
 
-def module(**training: Any) -> SupervisedTraining:
+def stage(kind: type[Stage] = Supervised, **training: Any) -> Stage:
     network = {"filters": [4, 4], "latents": 2}
     run = Run.model_validate(yaml.safe_load(SMALLEST_RUN) | {"training": training, "network": network})
-    architecture = Architecture(**run.network.architecture(channels=1, classes=3))
-    return SupervisedTraining(run, architecture, PatchGeometry((4, 4), (8, 8)), ("a", "b", "c"))
+    return kind(run, run.training, network_of(run), PatchGeometry((4, 4), (8, 8)))
 
 
 @pytest.mark.parametrize(("name", "kind"), [("adamw", torch.optim.AdamW), ("adamax", torch.optim.Adamax)])
 def test_the_optimiser_is_the_one_named_with_the_rate_and_decay_given(name: str, kind: type[Any]) -> None:
-    (optimiser,), _ = module(optimiser=name, weight_decay=0.25, learning_rate=0.5).configure_optimizers()
+    (optimiser,), _ = stage(optimiser=name, weight_decay=0.25, learning_rate=0.5).configure_optimizers()
     assert type(optimiser) is kind
     assert optimiser.defaults["weight_decay"] == 0.25
     assert optimiser.defaults["lr"] == 0.5
@@ -34,8 +34,17 @@ def test_the_optimiser_is_the_one_named_with_the_rate_and_decay_given(name: str,
 
 @pytest.mark.parametrize("name", ["cosine", "plateau"])
 def test_the_schedule_is_the_one_named(name: str) -> None:
-    _, schedules = module(schedule=name).configure_optimizers()
+    _, schedules = stage(schedule=name).configure_optimizers()
     assert any(isinstance(s["scheduler"], ReduceLROnPlateau) for s in schedules) == (name == "plateau")
+
+
+@pytest.mark.parametrize("kind", [Pretraining, Supervised, SemiSupervised])
+def test_the_optimiser_of_every_stage_has_each_weight_of_the_network_once_and_nothing_else(kind: type[Stage]) -> None:
+    built = stage(kind)
+    (optimiser,), _ = built.configure_optimizers()
+    (group,) = optimiser.param_groups
+    assert {id(p) for p in group["params"]} == {id(p) for p in built.hvae.parameters()}
+    assert len(group["params"]) == len(list(built.hvae.parameters()))
 
 
 def rates(schedule: Any, settings: TrainingSettings, scores: list[float]) -> list[float]:
