@@ -53,7 +53,7 @@ def segmenter(dims: int, z: float = 1) -> DenseSegmenter:
 def test_the_estimate_is_near_the_memory_that_a_pass_takes(dims: int, z: int, tile: tuple[int, ...]) -> None:
     words = [str(n) for n in (dims, z, *tile)]
     done = subprocess.run([sys.executable, "-c", MEASURE, *words], capture_output=True, text=True, check=True)
-    assert 0.45 < int(done.stdout) / pass_bytes(segmenter(dims, z), tile) < 1.25
+    assert 0.4 < int(done.stdout) / pass_bytes(segmenter(dims, z), tile) < 1.5
 
 
 def test_the_estimate_is_that_worked_by_hand() -> None:
