@@ -2,8 +2,10 @@
 
     python benchmarks/speed.py [--ckpt model.pt]
 
-Patch by patch is what the published ε-Seg code does: one patch, one pixel. Without a checkpoint the network of the
-small preset has random weights; the time does not depend on them. Read the ratios: seconds differ between machines.
+Patch by patch is what the published ε-Seg code does: one patch, one pixel. Without a checkpoint the networks of the
+small preset have random weights, which the time does not depend on: for planes (1024 x 1024), for volumes whose z is as
+fine as y and x, and for volumes of thick sections (64 x 256 x 256). Read the ratios: seconds differ between machines.
+Memory is what a run adds at most to the process (Linux).
 """
 
 from __future__ import annotations
@@ -13,7 +15,9 @@ import os
 import platform
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch and onnxruntime are imported
@@ -26,18 +30,31 @@ from rich.console import Console
 from rich.table import Table
 
 from eseg_zoo.checkpoint import Checkpoint, TrainingRecord
-from eseg_zoo.config import PRESETS, NetworkSettings
+from eseg_zoo.config import PRESETS, VOLUME_PRESETS, NetworkSettings
 from eseg_zoo.inference.volume import predict_section, prepare
 from eseg_zoo.model.dense import DenseSegmenter
 
-SIDE = 1024
-PATCHES, PATCH_BATCH = 256, 64
-REPEATS = 3
+SPACE = {2: (1024, 1024), 3: (64, 256, 256)}
+PATCHES = {2: (256, 64), 3: (16, 8)}  # all, and in a batch
+REPEATS = {2: 3, 3: 1}
+# Voxels of the untrained networks of volumes, z as a multiple of y and x.
+VOLUMES = {"volume, fine z": 1.0, "volume, coarse z": 5.0}
 
 
-def untrained(classes: int) -> Checkpoint:
-    """Return a checkpoint of the small preset with random weights."""
-    architecture = NetworkSettings(**PRESETS["small"]["network"]).architecture(channels=1, classes=classes)
+@dataclass(frozen=True)
+class Way:
+    """One way to run a network: seconds for a million pixels or voxels, and gigabytes at the peak."""
+
+    name: str
+    seconds: float
+    gigabytes: float
+
+
+def untrained(classes: int, *, dims: int = 2, z: float = 1.0) -> Checkpoint:
+    """Return a checkpoint of the small preset with random weights; z is the size of a voxel along it, of y and x 1."""
+    settings = NetworkSettings(dims=dims, **(PRESETS if dims == 2 else VOLUME_PRESETS)["small"]["network"])  # type: ignore[arg-type]
+    voxel_size = {"z": z, "y": 1.0, "x": 1.0}
+    architecture = settings.architecture(channels=1, classes=classes, voxel_size=voxel_size)
     names = tuple(f"class {i}" for i in range(classes))
     return Checkpoint(
         architecture=architecture,
@@ -48,52 +65,55 @@ def untrained(classes: int) -> Checkpoint:
         class_frequencies=(1 / classes,) * classes,
         frequency_source="balanced",
         channel_names=("intensity",),
-        axes="yx",
+        axes="zyx"[-dims:],
         voxel_size={},
         image_dtype="uint8",
-        sample=torch.randint(0, 255, (1, 512, 512), dtype=torch.uint8),
+        sample=torch.randint(0, 255, (1, *(128,) * dims), dtype=torch.uint8),
         settings={},
         training=TrainingRecord(0, 0, {}, 0, {}, {}, {}),
     )
 
 
-def seconds(call: Callable[[], object]) -> float:
-    """Return the shortest of several calls, after one to warm up."""
+def run(name: str, call: Callable[[], object], *, pixels: int, repeats: int) -> Way:
+    """Return the shortest of several calls, after one to warm up, per million pixels."""
+    before = _memory("VmRSS")
+    _forget_peak()
     call()
     times = []
-    for _ in range(REPEATS):
+    for _ in range(repeats):
         started = time.perf_counter()
         call()
         times.append(time.perf_counter() - started)
-    return min(times)
+    return Way(name, min(times) / pixels * 1e6, _memory("VmHWM") - before)
 
 
-def measure(checkpoint: Checkpoint, folder: Path) -> dict[str, float]:
-    """Return seconds per megapixel of each way to run the network."""
-    image = torch.rand(1, checkpoint.architecture["channels"], SIDE, SIDE) * 255
-    megapixels = SIDE * SIDE / 1e6
+def measure(checkpoint: Checkpoint, folder: Path) -> Iterator[Way]:
+    """Yield the ways to run the network, patch by patch first."""
+    dims, space = checkpoint.dims, SPACE[checkpoint.dims]
+    pixels, repeats = prod(space), REPEATS[dims]
+    image = torch.rand(1, checkpoint.architecture["channels"], *space) * 255
     segmenter = prepare(checkpoint.segmenter(), torch.device("cpu"))
     write_weights(checkpoint, folder)
     with known_warnings():
         script = torch.jit.load(folder / "weights.pt")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
+    options.enable_cpu_mem_arena = False  # gives memory back, so that the peak is that of one run
     session = onnxruntime.InferenceSession(folder / "weights.onnx", options, providers=["CPUExecutionProvider"])
     (name,) = (given.name for given in session.get_inputs())
     size = [s + 2 * m for s, m in zip(segmenter.geometry.stride, segmenter.geometry.margin, strict=True)]
-    patches = torch.rand(PATCH_BATCH, image.shape[1], *size) * 255
+    count, batch = PATCHES[dims]
+    patches = torch.rand(batch, image.shape[1], *size) * 255
 
     def patch_by_patch() -> None:
-        for _ in range(PATCHES // PATCH_BATCH):
+        for _ in range(count // batch):
             segmenter.probabilities(patches)
 
     with torch.inference_mode():
-        return {
-            "patch by patch": seconds(patch_by_patch) / PATCHES * 1e6,
-            "eseg predict": seconds(lambda: predict_section(segmenter, image[0].numpy())) / megapixels,
-            "TorchScript": seconds(lambda: script(image)) / megapixels,
-            "ONNX Runtime": seconds(lambda: session.run(None, {name: image.numpy()})) / megapixels,
-        }
+        yield run("patch by patch", patch_by_patch, pixels=count, repeats=repeats)
+        yield run("eseg predict", lambda: predict_section(segmenter, image[0].numpy()), pixels=pixels, repeats=repeats)
+        yield run("TorchScript", lambda: script(image), pixels=pixels, repeats=repeats)
+        yield run("ONNX Runtime", lambda: session.run(None, {name: image.numpy()}), pixels=pixels, repeats=repeats)
 
 
 def main() -> None:
@@ -102,14 +122,34 @@ def main() -> None:
     parser.add_argument("--ckpt", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    checkpoint = Checkpoint.load(options.ckpt) if options.ckpt else untrained(5)
-    with tempfile.TemporaryDirectory() as folder:
-        found = measure(checkpoint, Path(folder))
-    slowest = found["patch by patch"]
-    table = Table("way to run", "s per megapixel", "times faster", title=f"one thread, {_processor()}")
-    for way, value in found.items():
-        table.add_row(way, f"{value:.3g}", f"{slowest / value:,.0f}")
-    Console(width=100).print(table)
+    if options.ckpt:
+        checkpoints = {options.ckpt.name: Checkpoint.load(options.ckpt)}
+    else:
+        volumes = {name: untrained(5, dims=3, z=z) for name, z in VOLUMES.items()}
+        checkpoints = {"planes": untrained(5)} | volumes
+    columns = ("network", "way to run", "s per million", "million per s", "times faster", "GB")
+    table = Table(*columns, title=f"pixels or voxels, one thread, {_processor()}")
+    for network, checkpoint in checkpoints.items():
+        with tempfile.TemporaryDirectory() as folder:
+            ways = list(measure(checkpoint, Path(folder)))
+        for way in ways:
+            speed = (f"{way.seconds:.3g}", f"{1 / way.seconds:.2g}", f"{ways[0].seconds / way.seconds:,.0f}")
+            table.add_row(network, way.name, *speed, f"{way.gigabytes:.2f}")
+    Console(width=120).print(table)
+
+
+def _memory(field: str) -> float:
+    """Return gigabytes of this process: VmRSS now, VmHWM at the peak; NaN where the system does not say."""
+    status = Path("/proc/self/status")
+    lines = status.read_text().splitlines() if status.exists() else []
+    found = [line.split()[1] for line in lines if line.startswith(f"{field}:")]
+    return int(found[0]) * 1024 / 1e9 if found else float("nan")
+
+
+def _forget_peak() -> None:
+    """Let VmHWM start anew."""
+    if Path("/proc/self/clear_refs").exists():
+        Path("/proc/self/clear_refs").write_text("5")
 
 
 def _processor() -> str:

@@ -36,7 +36,10 @@ app = typer.Typer(
 Force = Annotated[bool, typer.Option("--force", help="Replace results that exist.")]
 Axes = Annotated[str | None, typer.Option(help="Axes of the images, such as zyx; by default as in training.")]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda or mps; by default the GPU if there is one.")]
-Tile = Annotated[int | None, typer.Option(min=8, help="Side of the tiles in pixels; the result does not depend on it.")]
+Tile = Annotated[
+    int | None,
+    typer.Option(min=8, help="Side of the tiles in pixels, by default what fits the memory; the result is the same."),
+]
 
 
 @app.callback()

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from eseg_zoo.errors import ConfigError
+from eseg_zoo.levels import anisotropy, depth, kernels, strides
 
 SMALLEST_RUN = """\
 images: raw.tif
@@ -40,22 +43,33 @@ class NetworkSettings(Settings):
 
     dims: Literal[2, 3] = 2
     """Spatial rank: 2 treats every slice as an image of its own, 3 learns from volumes."""
-    filters: list[Annotated[int, Field(ge=1)]] = Field([64, 96, 128], min_length=1, max_length=5)
-    """Feature channels of each level, finest (half resolution) first; the number of entries is the number of levels."""
+    width: int = Field(64, ge=1)
+    """Feature channels of the first level, unless `filters` says them; the next levels have 1.5 and 2 times as many."""
+    filters: list[Annotated[int, Field(ge=1)]] | None = Field(None, min_length=1, max_length=5)
+    """Feature channels of each level, finest (half resolution) first; the number of entries is the number of levels. By
+    default three levels, but two in volumes whose z is about as fine as y and x."""
     latents: int = Field(32, ge=1)
     """Latent channels of each level; at least half the number of classes."""
 
-    def architecture(self, *, channels: int, classes: int) -> dict[str, Any]:
-        """Return the keyword arguments of `DenseSegmenter` for this many image channels and classes."""
-        levels = len(self.filters)
+    def architecture(
+        self, *, channels: int, classes: int, voxel_size: Mapping[str, float] = MappingProxyType({})
+    ) -> dict[str, Any]:
+        """Return the keyword arguments of `DenseSegmenter` for this many image channels and classes.
+
+        `voxel_size` maps z, y, x to micrometres; what a level does along z follows from it (`eseg_zoo/levels.py`).
+        Where it is not known, z is taken to be as fine as y and x.
+        """
+        ratio = anisotropy(voxel_size)
+        widths = [self.width, 3 * self.width // 2, 2 * self.width][: depth(self.dims, ratio)]
+        filters = widths if self.filters is None else list(self.filters)
         return {
             "dims": self.dims,
             "channels": channels,
             "classes": classes,
-            "filters": list(self.filters),
+            "filters": filters,
             "latents": self.latents,
-            "strides": [[2] * self.dims for _ in range(levels)],
-            "kernels": [[3] * self.dims for _ in range(levels)],
+            "strides": strides(self.dims, len(filters), ratio),
+            "kernels": kernels(self.dims, len(filters), ratio),
         }
 
 
@@ -163,7 +177,7 @@ class SemiSupervisedSettings(Settings):
     unlabelled: int = Field(32, ge=1)
     """Unlabelled patches of a step; each has a whole region of pixels to learn from."""
     cells: int | None = Field(None, ge=1)
-    """Side of that region in cells of the coarsest level, 8 pixels for three levels; 8 cells in 2D and 2 in 3D."""
+    """Side of that region in cells of the coarsest level, 8 pixels for three levels; 8 cells in 2D and 4 in 3D."""
     labeller: Literal["teacher", "class_means"] = "teacher"
     """Where pseudo-labels come from: the class probabilities of the averaged network (the teacher), or the distances of
     its latent means to the running class means."""
@@ -186,15 +200,30 @@ class SliceSettings(Settings):
     """First and last slice whose labels are used for validation only."""
 
 
-# Cells along each axis of an unlabelled patch's region: in 3D its margin alone is many times the region.
-UNLABELLED_CELLS = {2: 8, 3: 2}
+# Cells along each axis of an unlabelled patch's region. In 3D its margin is many times the region: 4 cells cost 2 to 3
+# times as much as one, and hold 64 times as many voxels to learn from.
+UNLABELLED_CELLS = {2: 8, 3: 4}
 
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     "default": {},
     "small": {
-        "network": {"filters": [32, 48, 64], "latents": 16},
+        "network": {"width": 32, "latents": 16},
         "training": {"steps": 1500, "batch_size": 32, "patience": 20},
         "semi_supervised": {"steps": 1500, "labelled": 16, "unlabelled": 8},
+    },
+}
+
+# The same for `dims: 3`, where a patch costs about four times as much.
+VOLUME_PRESETS: dict[str, dict[str, dict[str, Any]]] = {
+    "default": {
+        "network": {"width": 48},
+        "training": {"batch_size": 32},
+        "semi_supervised": {"labelled": 16, "unlabelled": 8},
+    },
+    "small": {
+        "network": {"width": 24, "latents": 16},
+        "training": {"steps": 500, "batch_size": 16, "patience": 20},
+        "semi_supervised": {"steps": 500, "labelled": 8, "unlabelled": 4},
     },
 }
 
@@ -210,12 +239,16 @@ class Run(Settings):
     """Names of the images' axes in their order, such as `yx`, `zyx` or `zcyx`; t is time or position."""
     channels: Annotated[list[Name], BeforeValidator(_as_list)] = []
     """Name of each channel in the order of the files, such as `[nuclei, cytoplasm]`; by default they are numbered."""
+    voxel_size: dict[Literal["z", "y", "x"], Annotated[float, Field(gt=0)]] = {}
+    """Micrometres per voxel along each axis, such as `{z: 0.05, y: 0.0046, x: 0.0046}`; those given count instead of
+    what the image files say."""
     classes: dict[Annotated[int, Field(ge=0, le=65535)], str] = Field(min_length=2)
     """Class name of each label value; class maps hold these values in 8 or 16 bits."""
     out: Path
     """Folder for `model.pt`, the log and the checkpoints of the run."""
     preset: Literal["default", "small"] = "default"
-    """Defaults of network and training: `default` is sized for a GPU, `small` for a laptop's CPU."""
+    """Defaults of network and training, for `network.dims` of 2 or 3: `default` is sized for a GPU, `small` for a
+    laptop's CPU."""
     unlabelled: int = 0
     """Label value that means 'not labelled'."""
     slices: SliceSettings = SliceSettings()
@@ -246,7 +279,9 @@ class Run(Settings):
         if not isinstance(values, dict):
             return values
         merged = dict(values)
-        for section, defaults in PRESETS.get(str(values.get("preset", "default")), {}).items():
+        network = values.get("network")
+        presets = VOLUME_PRESETS if isinstance(network, dict) and network.get("dims") == 3 else PRESETS
+        for section, defaults in presets.get(str(values.get("preset", "default")), {}).items():
             given = values.get(section) or {}
             merged[section] = {**defaults, **given} if isinstance(given, dict) else given
         return merged

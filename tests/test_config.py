@@ -12,7 +12,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 import eseg_zoo
-from eseg_zoo.config import PRESETS, SMALLEST_RUN, NetworkSettings, Run, TrainingSettings, load_run
+from eseg_zoo.config import PRESETS, SMALLEST_RUN, VOLUME_PRESETS, NetworkSettings, Run, TrainingSettings, load_run
 from eseg_zoo.errors import ConfigError
 from eseg_zoo.model.dense import DenseSegmenter
 
@@ -78,7 +78,7 @@ def test_the_default_preset_is_the_defaults_of_the_fields(tmp_path: Path) -> Non
 def test_the_small_preset_replaces_defaults_and_a_given_value_replaces_the_preset(tmp_path: Path) -> None:
     preset = PRESETS["small"]
     run = load_run(write_run(tmp_path, training={"steps": 7}))
-    assert run.network.filters == preset["network"]["filters"] != NetworkSettings().filters
+    assert run.network.width == preset["network"]["width"] != NetworkSettings().width
     assert run.training.steps == 7 != preset["training"]["steps"]
     assert run.training.batch_size == preset["training"]["batch_size"] != TrainingSettings().batch_size
     assert run.training.learning_rate == TrainingSettings().learning_rate  # in neither
@@ -90,8 +90,39 @@ def test_every_preset_names_known_sections_and_makes_a_network(preset: str) -> N
     for section, values in PRESETS[preset].items():
         assert getattr(run, section).model_fields_set == set(values)
     architecture = run.network.architecture(channels=1, classes=3)
-    assert len(architecture["strides"]) == len(architecture["kernels"]) == len(run.network.filters)
+    assert len(architecture["strides"]) == len(architecture["kernels"]) == len(architecture["filters"]) == 3
     DenseSegmenter(**architecture)
+
+
+@pytest.mark.parametrize("preset", VOLUME_PRESETS)
+def test_volumes_have_presets_of_their_own_for_the_same_keys(preset: str) -> None:
+    assert set(VOLUME_PRESETS) == set(PRESETS)
+    values = yaml.safe_load(SMALLEST_RUN) | {"preset": preset, "network": {"dims": 3, "latents": 7}}
+    run = Run.model_validate(values)
+    expected = VOLUME_PRESETS[preset]
+    assert run.network == NetworkSettings(dims=3, latents=7, width=expected["network"]["width"])
+    for section in ("training", "semi_supervised"):
+        for key, value in expected[section].items():
+            assert getattr(getattr(run, section), key) == value
+
+
+def test_widths_grow_from_level_to_level_and_given_filters_count_instead() -> None:
+    def filters(**settings: Any) -> list[int]:
+        found: list[int] = NetworkSettings(**settings).architecture(channels=1, classes=2)["filters"]
+        return found
+
+    assert filters(width=20) == [20, 30, 40]
+    assert filters(width=20, dims=3) == [20, 30]
+    assert filters(width=20, dims=3, filters=[4, 5, 6, 7]) == [4, 5, 6, 7]
+
+
+def test_the_levels_along_z_follow_the_voxel_size() -> None:
+    network = NetworkSettings(dims=3, width=8)
+    serial_sections = {"z": 0.05, "y": 0.0046, "x": 0.0046}
+    found = network.architecture(channels=1, classes=2, voxel_size=serial_sections)
+    assert found["filters"] == [8, 12, 16]
+    assert found["strides"] == [[1, 2, 2]] * 3
+    assert found["kernels"] == [[1, 3, 3], [1, 3, 3], [3, 3, 3]]
 
 
 def test_the_architecture_follows_the_network_settings() -> None:

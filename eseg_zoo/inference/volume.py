@@ -9,10 +9,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from eseg_zoo.inference.memory import default_tile
 from eseg_zoo.model.dense import DenseSegmenter, fold_standardisation
-
-# Pixels of a tile along each axis for each spatial rank; 2D: about 0.3 GB of activations at 64 filters.
-DEFAULT_TILE = {2: 1024, 3: 96}
 
 
 def prepare(segmenter: DenseSegmenter, device: torch.device) -> DenseSegmenter:
@@ -28,12 +26,13 @@ def predict_section(
 ) -> NDArray[np.float32]:
     """Return class probabilities (classes, *space) of a section of raw intensities (c, *space).
 
-    `tile` is the side of the tiles in pixels, rounded up to whole cells of the network's stride, so that every tile
-    sits on the network's grid: the result equals that of the whole image to rounding, about 1e-6.
+    `tile` is the side of the tiles in pixels, by default what fits the memory, rounded up to whole cells of the
+    network's stride, so that every tile sits on the network's grid: the result equals that of the whole image to
+    rounding, about 1e-6.
     """
     geometry = segmenter.geometry
     space = section.shape[1:]
-    side = tile or DEFAULT_TILE[len(space)]
+    side = tile or default_tile(segmenter, space)
     result: NDArray[np.float32] | None = None
     for cells in _tiles(space, side, geometry.stride):
         found = predict_padded(segmenter, _read_reflected(section, cells, geometry.margin))

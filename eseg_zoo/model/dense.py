@@ -143,8 +143,8 @@ class Architecture:
 
     @property
     def stem_filters(self) -> int:
-        """Width at full resolution: a quarter of the first level's, because there are four times as many pixels."""
-        return max(self.filters[0] // 4, 4)
+        """Width at full resolution: as much less than the first level's as there are more pixels (4 or 8 times)."""
+        return max(self.filters[0] // prod(self.strides[0]), 4)
 
 
 def _crop(x: Tensor, borders: Sequence[int]) -> Tensor:

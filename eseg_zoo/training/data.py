@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from eseg_zoo.data.sampling import AnchorSet
 from eseg_zoo.data.statistics import Statistics, measure
 from eseg_zoo.data.volumes import read_image, require_finite, sections
 from eseg_zoo.errors import InputError
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,21 @@ def read_training_data(run: Run) -> TrainingData:
         )
     names = name_channels(run.channels, images[0].shape[0], run.images[0])
     statistics = measure([images[i] for i in chosen["training"]], channels=names)
+    voxel_size = voxel_size | run.voxel_size
+    _tell_voxel_size(voxel_size, run)
     return TrainingData(images, chosen["training"], anchors, validation, names, statistics, voxel_size)
+
+
+def _tell_voxel_size(voxel_size: dict[str, float], run: Run) -> None:
+    """Log a warning where a 3D network would be shaped for voxels of a size that nobody stated."""
+    unknown = [axis for axis in "zyx" if axis not in voxel_size]
+    if run.network.dims == 3 and unknown:
+        log.warning(
+            "%s does not say how large a voxel is along %s: z is taken to be as fine as y and x. If it is coarser, set "
+            "voxel_size in the run; the network is then lighter and sees more.",
+            run.images[0],
+            ", ".join(unknown),
+        )
 
 
 def _require_fit(section: NDArray[np.generic], others: list[NDArray[np.generic]], path: Path, run: Run) -> None:

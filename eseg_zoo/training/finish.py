@@ -17,7 +17,7 @@ from eseg_zoo.correction import Correction, HeldOut, fit_correction
 from eseg_zoo.data.sampling import PatchSource
 from eseg_zoo.inference.volume import predict_section, prepare
 from eseg_zoo.losses import Anchors
-from eseg_zoo.model.dense import Classifier, DenseSegmenter
+from eseg_zoo.model.dense import Classifier, DenseSegmenter, Geometry
 from eseg_zoo.model.hvae import HVAE
 from eseg_zoo.training.batches import validation_batches
 from eseg_zoo.training.data import TrainingData
@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 FREQUENCY_SECTIONS = 8
 FREQUENCY_SIDE = {2: 768, 3: 96}
 FREQUENCY_STEP = {2: 5, 3: 3}
-# Side of the sample in the checkpoint: large enough to look at, small enough to ship.
+# Side of the sample in the checkpoint, in 3D of a cube of as many voxels: large enough to look at, small to ship.
 SAMPLE_SIDE = {2: 512, 3: 64}
 
 
@@ -56,7 +56,7 @@ def finish(
         axes=run.axes,
         voxel_size=data.voxel_size,
         image_dtype=str(data.images[0].dtype),
-        sample=torch.from_numpy(_sample(run, data)),
+        sample=torch.from_numpy(_sample(data, sample_size(segmenter.geometry))),
         settings=run.model_dump(mode="json"),
         training=record,
     )
@@ -106,7 +106,8 @@ def _unlabelled_logits(run: Run, data: TrainingData, segmenter: DenseSegmenter) 
     for number in chosen:
         section = data.images[data.training_sections[number]]
         window = tuple(_centred(n, FREQUENCY_SIDE[run.network.dims]) for n in section.shape[1:])
-        found = predict_section(ready, section[(slice(None), *window)])
+        # One tile, and not what fits the memory: two runs with one seed are identical to the last bit.
+        found = predict_section(ready, section[(slice(None), *window)], tile=FREQUENCY_SIDE[run.network.dims])
         thinned = found[(slice(None), *(step for _ in window))]
         seen.append(thinned.reshape(len(found), -1).T)
     probabilities = np.concatenate(seen)
@@ -118,17 +119,29 @@ def _centred(length: int, side: int) -> slice:
     return slice(start, min(start + side, length))
 
 
-def _sample(run: Run, data: TrainingData) -> NDArray[np.generic]:
-    """Return the crop (c, *space) of a training section in which the most classes have labels."""
-    side = SAMPLE_SIDE[run.network.dims]
+def sample_size(geometry: Geometry) -> tuple[int, ...]:
+    """Return the size of the sample, (z,) y, x: at least what the exported model takes at once, its smallest tile."""
+    *z, y, x = [2 * axis.margin + 5 * axis.stride for axis in geometry.axes]
+    side = SAMPLE_SIDE[len(geometry.axes)]
+    if not z:
+        return max(y, side), max(x, side)
+    y, x = max(y, side), max(x, side)
+    return max(z[0], side**3 // (y * x)), y, x
+
+
+def _sample(data: TrainingData, size: tuple[int, ...]) -> NDArray[np.generic]:
+    """Return the crop (c, *size or less) of a training section in which the most classes have labels."""
+    half = np.array(size) // 2
     places = data.training.places
     best, best_count = places[0], 0
     for candidate in places[np.linspace(0, len(places) - 1, 100).round().astype(int)]:
-        near = (places[:, 0] == candidate[0]) & (np.abs(places[:, 1:] - candidate[1:]) < side // 2).all(1)
+        near = (places[:, 0] == candidate[0]) & (np.abs(places[:, 1:] - candidate[1:]) < half).all(1)
         count = len(np.unique(data.training.labels[near]))
         if count > best_count:
             best, best_count = candidate, count
     section = data.images[best[0]]
-    starts = [min(max(p - side // 2, 0), max(n - side, 0)) for p, n in zip(best[1:], section.shape[1:], strict=True)]
-    window = (slice(start, start + side) for start in starts)
+    window = []
+    for place, side, length in zip(best[1:].tolist(), size, section.shape[1:], strict=True):
+        start = min(max(place - side // 2, 0), max(length - side, 0))
+        window.append(slice(start, start + side))
     return np.ascontiguousarray(section[(slice(None), *window)])

@@ -71,7 +71,9 @@ def train(run: Run, *, force: bool = False, resume: bool = False) -> Path:
     data = read_training_data(run)
     make_folder(run.out)
     _prepare(run, force=force, resume=resume)
-    architecture = run.network.architecture(channels=data.channels, classes=len(run.classes))
+    architecture = run.network.architecture(
+        channels=data.channels, classes=len(run.classes), voxel_size=data.voxel_size
+    )
     geometry = Architecture(**architecture).geometry
     region = PatchGeometry(geometry.stride, geometry.margin)
     source = PatchSource.of(data.images, region, data.statistics, widest=run.unlabelled_region(geometry.stride))

@@ -64,10 +64,10 @@ def describing_words(checkpoint: Checkpoint) -> dict[str, str]:
         "pixel_size": _pixel_size(checkpoint),
         "image_dtype": checkpoint.image_dtype,
         "axis_names": ", ".join("zyx"[-checkpoint.dims :]),
-        "margin": str(max(axis.margin for axis in checkpoint.segmenter().geometry.axes)),
-        "halo": str(max(tile.halo for tile in tiles)),
-        "smallest_tile": str(max(tile.min for tile in tiles)),
-        "stride": str(max(tile.stride for tile in tiles)),
+        "margin": _per_axis([axis.margin for axis in checkpoint.segmenter().geometry.axes]),
+        "halo": _per_axis([tile.halo for tile in tiles]),
+        "smallest_tile": _per_axis([tile.min for tile in tiles]),
+        "stride": _per_axis([tile.stride for tile in tiles]),
     }
 
 
@@ -194,6 +194,13 @@ def _raw_channels(names: tuple[str, ...]) -> str:
     order = ", in this order" if len(names) > 1 else ""
     named = "" if names == default_names(len(names)) else f" ({', '.join(names)}{order})"
     return f"{tell_count(len(names))} of raw intensities{named}"
+
+
+def _per_axis(pixels: Sequence[int]) -> str:
+    """Return one number where the axes agree, and else one for each."""
+    if len(set(pixels)) == 1:
+        return str(pixels[0])
+    return _enumerate([f"{n} ({axis})" for n, axis in zip(pixels, "zyx"[-len(pixels) :], strict=True)])
 
 
 def _pixel_size(checkpoint: Checkpoint) -> str:

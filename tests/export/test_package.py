@@ -196,6 +196,40 @@ def test_volumes_are_exported_with_their_own_geometry(make_checkpoint: MakeCheck
     assert axes[2].scale == 0.04
 
 
+def test_a_volume_of_two_channels_and_thick_sections_says_all_that_it_is(
+    make_checkpoint: MakeCheckpoint, tmp_path: Path
+) -> None:
+    checkpoint = replace(make_checkpoint(3, channels=2), channel_names=("nuclei (405 nm)", "cytoplasm"))
+    checkpoint.save(tmp_path / "model.pt")
+    finished = export_package(tmp_path / "model.pt", template="fluorescence3d")  # bioimageio's tests run in it
+    model = loaded(finished.path)
+    (given,), (returned,) = model.inputs, model.outputs
+    for tensor in (given, returned):
+        assert [str(axis.id) for axis in tensor.axes] == ["batch", "channel", "z", "y", "x"]  # type: ignore[union-attr]
+        space: list[Any] = list(tensor.axes[2:])
+        assert [(axis.unit, axis.scale) for axis in space] == [
+            ("micrometer", 0.04),
+            ("micrometer", 0.008),
+            ("micrometer", 0.008),
+        ]
+    assert [str(name) for name in given.axes[1].channel_names] == ["nuclei_405_nm", "cytoplasm"]  # type: ignore[union-attr]
+    assert {m.weights_format for m in finished.measured} == {"pytorch_state_dict", "torchscript", "onnx"}
+    # The halo covers the margin of its own axis: the sections are thick, so few of them are needed.
+    halos = [axis["halo"] for axis in read_package(finished.path).rdf["outputs"][0]["axes"][2:]]
+    margins = checkpoint.segmenter().geometry.margin
+    assert halos[0] < halos[1] == halos[2]
+    assert all(halo >= margin for halo, margin in zip(halos, margins, strict=True))
+    whys = {verdict.consumer.name: verdict.outcome.text for verdict in finished.verdicts}
+    assert whys["QuPath"] == "does not run"
+    assert whys["bioimageio.core"] != "does not run"
+
+
+def test_a_volume_without_voxel_size_states_no_scale(make_checkpoint: MakeCheckpoint, tmp_path: Path) -> None:
+    replace(make_checkpoint(3), voxel_size={}).save(tmp_path / "volume.pt")
+    axes = read_package(export_package(tmp_path / "volume.pt").path).rdf["inputs"][0]["axes"]
+    assert not any("scale" in axis or "unit" in axis for axis in axes)
+
+
 def test_named_channels_are_in_the_description_and_the_pictures(
     make_checkpoint: MakeCheckpoint, tmp_path: Path
 ) -> None:

@@ -185,3 +185,10 @@ def test_a_class_without_a_score_is_left_out_of_the_yaml_and_named_in_the_readme
 def test_a_model_without_validation_says_so(checkpoint: Checkpoint) -> None:
     record = replace(checkpoint, training=replace(checkpoint.training, validation={}))
     assert "its quality was not measured" in validation_table(record)
+
+
+def test_tiles_of_thick_sections_are_told_axis_by_axis(make_checkpoint: MakeCheckpoint) -> None:
+    planes, volumes = describing_words(make_checkpoint(2)), describing_words(make_checkpoint(3))
+    assert (planes["stride"], planes["margin"], planes["halo"]) == ("8", "52", "64")
+    assert volumes["stride"] == "1 (z), 4 (y) and 4 (x)"
+    assert volumes["margin"] == "2 (z), 24 (y) and 24 (x)"

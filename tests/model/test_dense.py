@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from eseg_zoo.config import NetworkSettings
 from eseg_zoo.data.patches import Padded, PatchGeometry
 from eseg_zoo.model.dense import (
     BlurPool,
@@ -37,6 +38,14 @@ PLANE: dict[str, Any] = {
 }
 VOLUME = PLANE | {"dims": 3, "channels": 1, "filters": [4, 6], "strides": [[2] * 3] * 2, "kernels": [[3] * 3] * 2}
 ANISOTROPIC = VOLUME | {"strides": [[1, 2, 2], [2, 2, 2]], "kernels": [[1, 3, 3], [3, 3, 3]]}
+
+# What the small preset makes of volumes whose z is as fine as y and x, twice and eleven times coarser; only narrower.
+BY_VOXEL_SIZE: dict[str, dict[str, Any]] = {
+    name: NetworkSettings(dims=3, width=8, latents=3).architecture(
+        channels=1, classes=3, voxel_size={"z": z, "y": 1.0, "x": 1.0}
+    )
+    for name, z in (("fine z", 1.0), ("z twice coarser", 2.0), ("coarse z", 11.0))
+}
 
 
 def random_segmenter(architecture: dict[str, Any], seed: int = 0) -> DenseSegmenter:
@@ -105,6 +114,24 @@ def test_dense_equals_patchwise_in_volumes(architecture: dict[str, Any]) -> None
     torch.testing.assert_close(patchwise, whole, rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("name", BY_VOXEL_SIZE)
+def test_dense_equals_patchwise_at_every_phase_of_every_voxel_size(name: str) -> None:
+    segmenter = random_segmenter(BY_VOXEL_SIZE[name])
+    stride, margin = segmenter.geometry.stride, segmenter.geometry.margin
+    # Along y the middle cell sees no reflection; along z and x, shorter than the margin, all that it sees is reflected.
+    space = (max(margin[0] - 1, 3), 2 * margin[1] + stride[1], margin[2] - 3)
+    start = (stride[0], margin[1] // stride[1] * stride[1], stride[2])
+    dense = dense_logits(segmenter, random_image(1, space))
+    anchors = list(product(*(range(s, min(s + step, n)) for s, step, n in zip(start, stride, space, strict=True))))
+    assert len(anchors) == np.prod(stride)
+    patchwise = torch.cat(
+        [patch_logits(segmenter, random_image(1, space), anchors[i : i + 16]) for i in range(0, len(anchors), 16)]
+    )
+    whole = torch.stack([dense[:, z, y, x] for z, y, x in anchors])
+    assert whole.std(0).min() > 0.02
+    torch.testing.assert_close(patchwise, whole, rtol=0, atol=1e-5)
+
+
 MARGIN_CASES = {
     "three levels": ([[2, 2]] * 3, [[3, 3]] * 3),
     "one level": ([[2, 2]], [[3, 3]]),
@@ -112,14 +139,16 @@ MARGIN_CASES = {
     "full-resolution level": ([[1, 1], [2, 2]], [[3, 3]] * 2),
     "axes that differ": ([[2, 1], [1, 2], [2, 2]], [[3, 1], [1, 3], [3, 3]]),
     "pointwise": ([[2, 2], [1, 1]], [[1, 1], [1, 1]]),
+    **{name: (shape["strides"], shape["kernels"]) for name, shape in BY_VOXEL_SIZE.items()},
 }
 
 
 @pytest.mark.parametrize("case", MARGIN_CASES)
 def test_margin_is_exactly_what_a_cell_depends_on(case: str) -> None:
     strides, kernels = MARGIN_CASES[case]
-    levels = len(strides)
-    architecture = PLANE | {"channels": 1, "filters": [16] * levels, "strides": strides, "kernels": kernels}
+    levels, dims = len(strides), len(strides[0])
+    shape = {"dims": dims, "channels": 1, "filters": [16 if dims == 2 else 8] * levels}
+    architecture = PLANE | shape | {"strides": strides, "kernels": kernels}
     segmenter = random_segmenter(architecture).double()
     stride, margin = segmenter.geometry.stride, segmenter.geometry.margin
     size = [3 * s + 2 * m for s, m in zip(stride, margin, strict=True)]

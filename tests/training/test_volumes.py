@@ -1,0 +1,112 @@
+"""A run with `dims: 3` trains, predicts and stays 3D, and its network is shaped by the voxel size."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+import yaml
+
+from eseg_zoo.checkpoint import Checkpoint
+from eseg_zoo.config import load_run
+from eseg_zoo.inference.predict import Predictor, WantedMaps, predict_file
+from eseg_zoo.model.dense import Geometry
+from eseg_zoo.training.data import read_training_data
+from eseg_zoo.training.finish import sample_size
+from eseg_zoo.training.run import train
+
+SERIAL_SECTIONS = {"z": 0.05, "y": 0.005, "x": 0.005}
+
+
+def write_volume(folder: Path, shape: tuple[int, int, int], **changes: Any) -> Path:
+    """Write a volume whose left half is dark and right half bright, with strokes in both, and a run of few steps."""
+    rng = np.random.default_rng(0)
+    right = np.arange(shape[2]) >= shape[2] // 2
+    image = (np.where(right, 160, 80) + rng.normal(0, 8, shape)).clip(0, 255).astype(np.uint8)
+    labels = np.zeros(shape, np.uint8)
+    for row in range(2, shape[1] - 2, 4):
+        labels[row % shape[0], row, 2:6], labels[row % shape[0], row, -6:-2] = 1, 2
+    tifffile.imwrite(folder / "volume.tif", image, photometric="minisblack")
+    tifffile.imwrite(folder / "labels.tif", labels, photometric="minisblack")
+    run = {
+        "images": "volume.tif",
+        "labels": "labels.tif",
+        "axes": "zyx",
+        "classes": {1: "dark", 2: "bright"},
+        "preset": "small",
+        "out": "out",
+        "network": {"dims": 3, "width": 4, "latents": 2},
+        "training": {"steps": 8, "batch_size": 4, "accelerator": "cpu"},
+        "semi_supervised": {"steps": 2, "labelled": 4, "unlabelled": 1, "cells": 2},
+    }
+    (folder / "run.yaml").write_text(yaml.safe_dump(run | changes), encoding="utf-8")
+    return folder / "run.yaml"
+
+
+@pytest.mark.parametrize(
+    ("shape", "voxel_size", "stride"),
+    [((3, 30, 34), {}, (4, 4, 4)), ((2, 28, 32), SERIAL_SECTIONS, (1, 8, 8))],
+    ids=["fine z", "coarse z"],
+)
+def test_a_volume_thinner_than_the_margin_trains_and_predicts_by_reflection(
+    tmp_path: Path, shape: tuple[int, int, int], voxel_size: dict[str, float], stride: tuple[int, ...]
+) -> None:
+    run = load_run(write_volume(tmp_path, shape, voxel_size=voxel_size))
+    checkpoint = Checkpoint.load(train(run))
+    geometry = checkpoint.segmenter().geometry
+    assert geometry.stride == stride
+    assert shape[1] < 2 * geometry.margin[1]
+    assert checkpoint.voxel_size == voxel_size
+    assert checkpoint.sample.shape == (1, *shape)
+    steps = predict_file(
+        Predictor(checkpoint), tmp_path / "volume.tif", tmp_path / "maps", axes=None, wanted=WantedMaps(), force=False
+    )
+    assert list(steps)[-1] == (shape[0], shape[0])
+    found = tifffile.imread(tmp_path / "maps" / "volume_classes.ome.tif")
+    assert found.shape == shape
+    assert set(np.unique(found)) <= {1, 2}
+
+
+def test_the_voxel_size_of_the_run_counts_instead_of_that_of_the_file(tmp_path: Path) -> None:
+    path = write_volume(tmp_path, (4, 30, 34), voxel_size={"z": 0.05})
+    volume = tifffile.imread(tmp_path / "volume.tif")
+    sizes = {f"PhysicalSize{axis}": 0.005 for axis in "XYZ"}
+    metadata = {"axes": "ZYX", **sizes}
+    tifffile.imwrite(tmp_path / "volume.tif", volume, ome=True, metadata=metadata, photometric="minisblack")
+    assert read_training_data(load_run(path)).voxel_size == SERIAL_SECTIONS
+
+
+@pytest.mark.parametrize(("voxel_size", "told"), [({}, "z, y, x"), ({"z": 0.05}, "y, x"), (SERIAL_SECTIONS, "")])
+def test_a_voxel_size_that_nobody_stated_is_told_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, voxel_size: dict[str, float], told: str
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        read_training_data(load_run(write_volume(tmp_path, (4, 30, 34), voxel_size=voxel_size)))
+    messages = [record.getMessage() for record in caplog.records]
+    assert len(messages) == bool(told)
+    assert not told or f"does not say how large a voxel is along {told}:" in messages[0]
+
+
+def test_planes_need_no_voxel_size(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        read_training_data(load_run(write_volume(tmp_path, (4, 30, 34), network={"width": 4, "latents": 2})))
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize(
+    ("strides", "kernels", "expected"),
+    [
+        ([[2, 2]] * 3, [[3, 3]] * 3, (512, 512)),
+        ([[2, 2, 2]] * 2, [[3, 3, 3]] * 2, (68, 68, 68)),  # 2 * 24 + 5 * 4
+        ([[1, 2, 2]] * 3, [[1, 3, 3], [1, 3, 3], [3, 3, 3]], (12, 144, 144)),  # 2 * 52 + 5 * 8, and 64^3 / 144^2
+    ],
+    ids=["2D", "fine z", "coarse z"],
+)
+def test_the_sample_holds_what_the_exported_model_takes_at_least(
+    strides: list[list[int]], kernels: list[list[int]], expected: tuple[int, ...]
+) -> None:
+    assert sample_size(Geometry.of(strides, kernels)) == expected
