@@ -5,21 +5,24 @@ from __future__ import annotations
 import json
 from math import isnan
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from eseg_zoo.checkpoint import Checkpoint
 from eseg_zoo.config import SMALLEST_RUN, load_run
-from eseg_zoo.console import run_app
+from eseg_zoo.console import run_app, volume_progress
 from eseg_zoo.errors import InputError
 from eseg_zoo.inference.evaluate import Evaluation, evaluate_files
 from eseg_zoo.inference.predict import Predictor, WantedMaps, predict_file
 from eseg_zoo.inference.reliability import FORMATS, write_reliability_plot
 from eseg_zoo.output import make_folder, refuse_existing, replacing
+
+if TYPE_CHECKING:
+    from eseg_zoo.inference.stream import Computing, Reading
 
 app = typer.Typer(
     name="eseg",
@@ -76,17 +79,38 @@ def train(
 def predict(
     model: Annotated[Path, typer.Argument(help="model.pt")],
     images: Annotated[list[Path], typer.Argument(help="Image files.")],
-    out: Annotated[Path, typer.Option(help="Folder for the maps.")],
+    out: Annotated[Path, typer.Option(help="Folder for the maps, or NAME.ome.zarr for one of any size.")],
     probabilities: Annotated[bool, typer.Option("--probabilities", help="Write class probabilities too.")] = False,
     uncertainty: Annotated[bool, typer.Option("--uncertainty", help="Write the normalised entropy too.")] = False,
     axes: Axes = None,
     tile: Tile = None,
     device: Device = None,
+    level: Annotated[int | None, typer.Option(min=0, help="Resolution level of an OME-Zarr, 0 the finest.")] = None,
+    missing_chunks: Annotated[
+        bool, typer.Option("--missing-chunks", help="Take missing chunks of an OME-Zarr for its fill value.")
+    ] = False,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes of this machine to predict chunks.")] = None,
+    scheduler: Annotated[str | None, typer.Option(help="Address of a Dask scheduler to predict chunks.")] = None,
     force: Force = False,
 ) -> None:
-    """Write a class map for each image: NAME_classes.ome.tif, with class names and pixel size."""
-    predictor = Predictor(Checkpoint.load(model), device=device, tile=tile)
+    """Write a class map for each image: NAME_classes.ome.tif, with class names and pixel size.
+
+    OME-Zarr, HDF5, NPY and folders of TIFFs, and every image for which OUT ends in .zarr, are predicted chunk by chunk
+    into an OME-Zarr, whatever their size; interrupted and started again, the command goes on where it was.
+    """
+    from eseg_zoo.data.lazy import is_volume  # zarr and h5py take a second to import; TIFF files do not need them
+
     wanted = WantedMaps(probabilities=probabilities, uncertainty=uncertainty)
+    if out.suffix == ".zarr" or any(is_volume(path) for path in images):
+        from eseg_zoo.inference.stream import Computing, Reading
+
+        reading = Reading(axes=axes, level=level, allow_missing=missing_chunks)
+        computing = Computing(scheduler=scheduler, workers=workers, device=device, tile=tile)
+        _predict_volumes(model, images, out, reading=reading, computing=computing, wanted=wanted, force=force)
+        return
+    if workers or scheduler or level is not None:
+        raise InputError("--workers, --scheduler and --level are for volumes: give --out a name that ends in .zarr")
+    predictor = Predictor(Checkpoint.load(model), device=device, tile=tile)
     if len({path.name for path in images}) < len(images):
         raise InputError("two images have the same name, so their maps would; predict them into two folders")
     with _progress() as progress:
@@ -98,6 +122,40 @@ def predict(
     for path in images:
         for target in wanted.targets(path, out).values():
             Console().print(f"{target}", soft_wrap=True, highlight=False)
+
+
+def _predict_volumes(
+    model: Path, images: list[Path], out: Path, *, reading: Reading, computing: Computing, wanted: WantedMaps,
+    force: bool,
+) -> None:  # fmt: skip
+    from eseg_zoo.inference.stream import Step, predict_volume
+
+    if out.suffix == ".zarr" and len(images) > 1:
+        raise InputError(f"{out} takes one image, not {len(images)}; give --out a folder")
+    if computing.workers and computing.scheduler:
+        raise InputError("--workers starts workers here, --scheduler uses those of a cluster; give one of them")
+    targets = [out if out.suffix == ".zarr" else out / f"{_stem(path)}_classes.ome.zarr" for path in images]
+    if len(set(targets)) < len(targets):
+        raise InputError("two images have the same name, so their maps would; predict them into two folders")
+    with volume_progress() as progress:
+        for path, target in zip(images, targets, strict=True):
+            task = progress.add_task(path.name, total=None)
+
+            def report(step: Step, task: TaskID = task) -> None:
+                if progress.tasks[task].total is None:  # what an interrupted run did says nothing about the rate
+                    progress.reset(task, total=step.total, completed=step.chunks)
+                progress.update(task, completed=step.chunks)
+
+            volume = predict_volume(
+                model, path, target, reading=reading, computing=computing, wanted=wanted, force=force, report=report
+            )
+            if volume.array:
+                Console(stderr=True).print(f"{path}: read {volume.array}", soft_wrap=True, highlight=False)
+            Console().print(f"{target}", soft_wrap=True, highlight=False)
+
+
+def _stem(path: Path) -> str:
+    return path.name.removesuffix(path.suffix).removesuffix(".ome")
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""How every program of the project ends: 0 done, 1 our error in one line, 2 wrong usage."""
+"""How every program of the project ends, 0 done, 1 our error in one line, 2 wrong usage; and its long progress bars."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Callable
 
 from rich.console import Console
 from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
 from eseg_zoo.errors import EsegError
 
@@ -21,3 +23,22 @@ def run_app(app: Callable[[], object]) -> None:
         message = f"[bold red]error:[/] {escape(str(error))}"
         Console(stderr=True, highlight=False).print(message, soft_wrap=True)
         sys.exit(1)
+
+
+class _Rate(ProgressColumn):
+    """Chunks per second, or seconds per chunk where that is the larger number."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.speed
+        if not speed:
+            return Text("")
+        return Text(f"{speed:.1f} chunks/s" if speed >= 1 else f"{1 / speed:.1f} s/chunk")
+
+
+def volume_progress() -> Progress:
+    """Return a bar on stderr with chunks, rate and time left; none where stderr is no terminal."""
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
+    disable = not console.is_terminal
+    # The rate is that of the last ten minutes: chunks may take longer than the half minute that Rich looks back.
+    return Progress(*columns, console=console, transient=True, disable=disable, speed_estimate_period=600)

@@ -21,5 +21,9 @@ class OutputError(EsegError):
     """A result cannot be written: it exists already, or the folder or disk refuses it."""
 
 
+class ClusterError(EsegError):
+    """A Dask scheduler cannot be reached, was lost, or its workers die of a task."""
+
+
 class ExportError(EsegError):
     """An exported file differs from the checkpoint, or a package breaks a rule; carries the measured number."""

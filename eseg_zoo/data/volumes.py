@@ -27,7 +27,7 @@ _MICROMETRES = {
 }  # fmt: skip
 
 # What tifffile stumbles over in damaged files.
-_DAMAGE = (OSError, ValueError, TypeError, LookupError, ArithmeticError, AssertionError, RuntimeError, struct.error)
+DAMAGE = (OSError, ValueError, TypeError, LookupError, ArithmeticError, AssertionError, RuntimeError, struct.error)
 
 
 def read_image(path: Path, axes: str) -> xr.DataArray:
@@ -37,21 +37,31 @@ def read_image(path: Path, axes: str) -> xr.DataArray:
     `axes` has one that the positions lack. The attribute `voxel_size` maps z, y, x to micrometres where the
     file says so. Raises `InputError` for a missing or unreadable file, for axes that do not fit, and for non-numbers.
     """
-    if not set(axes) <= set(AXES) or len(set(axes)) < len(axes):
-        raise InputError(f"axes is {axes!r}; it must be made of the letters {', '.join(AXES)}, each once")
+    check_axes(axes)
     array, voxel_size = _read_tiff(path, axes)
-    if array.ndim != len(axes):
-        raise InputError(
-            f"{path} has shape {array.shape}, {array.ndim} axes, but axes {axes!r} names {len(axes)}; "
-            f"give axes with one letter for each, such as {_LIKELY.get(array.ndim, 'tzcyx')}"
-        )
-    if not (np.issubdtype(array.dtype, np.integer) or np.issubdtype(array.dtype, np.floating)):
-        raise InputError(f"{path} holds {array.dtype} values; it must hold integers or floating-point numbers")
-    if array.size == 0:
-        raise InputError(f"{path} has shape {array.shape}: it holds no pixel")
+    check_array(path, array.shape, array.dtype, axes)
     image = xr.DataArray(array, dims=tuple(axes), attrs={"voxel_size": voxel_size})
     missing = [axis for axis in AXES if axis not in axes]
     return image.expand_dims(missing).transpose(*AXES)
+
+
+def check_axes(axes: str) -> None:
+    """Raise `InputError` unless `axes` is made of the letters of `AXES`, each at most once."""
+    if not set(axes) <= set(AXES) or len(set(axes)) < len(axes):
+        raise InputError(f"axes is {axes!r}; it must be made of the letters {', '.join(AXES)}, each once")
+
+
+def check_array(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], axes: str) -> None:
+    """Raise `InputError` unless `axes` names each axis of the array in `path`, which holds pixels that are numbers."""
+    if len(shape) != len(axes):
+        raise InputError(
+            f"{path} has shape {shape}, {len(shape)} axes, but axes {axes!r} names {len(axes)}; "
+            f"give axes with one letter for each, such as {_LIKELY.get(len(shape), 'tzcyx')}"
+        )
+    if not (np.issubdtype(dtype, np.integer) or np.issubdtype(dtype, np.floating)):
+        raise InputError(f"{path} holds {dtype} values; it must hold integers or floating-point numbers")
+    if 0 in shape:
+        raise InputError(f"{path} has shape {shape}: it holds no pixel")
 
 
 def require_finite(image: xr.DataArray, path: Path) -> None:
@@ -81,11 +91,14 @@ def axes_of(path: Path, axes: str) -> str:
     For a file of one plane or one stack less the leading axes are dropped; a file of more is believed what it says
     itself (OME-TIFF and ImageJ do), so that a stack is slices to a model of planes. Raises `InputError` otherwise.
     """
-    with _reading(path) as tiff:
+    with reading_tiff(path) as tiff:
         positions = _positions(tiff, axes)
         shape, said = tuple(positions[0].shape), positions[0].axes.lower()
-    if len(positions) > 1:
-        return axes
+    return axes if len(positions) > 1 else fitting_axes(path, shape, axes, said)
+
+
+def fitting_axes(path: Path, shape: tuple[int, ...], axes: str, said: str = "") -> str:
+    """Return the axes of an array of this shape, by the rules of `axes_of`; `said` is what the file says itself."""
     ndim = len(shape)
     if ndim == len(axes):
         return axes
@@ -101,10 +114,11 @@ def axes_of(path: Path, axes: str) -> str:
 
 
 def _read_tiff(path: Path, axes: str) -> tuple[NDArray[np.generic], dict[str, float]]:
-    with _reading(path) as tiff:
+    with reading_tiff(path) as tiff:
         positions = _positions(tiff, axes)
         array = np.stack([one.asarray() for one in positions]) if len(positions) > 1 else positions[0].asarray()
-        return array.astype(array.dtype.newbyteorder("="), copy=False), _voxel_size(tiff)  # torch takes no other order
+        native = array.dtype.newbyteorder("=")  # torch takes no other order
+        return array.astype(native, copy=False), tiff_voxel_size(tiff)
 
 
 def _positions(tiff: tifffile.TiffFile, axes: str) -> list[tifffile.TiffPageSeries]:
@@ -115,7 +129,7 @@ def _positions(tiff: tifffile.TiffFile, axes: str) -> list[tifffile.TiffPageSeri
 
 
 @contextmanager
-def _reading(path: Path) -> Iterator[tifffile.TiffFile]:
+def reading_tiff(path: Path) -> Iterator[tifffile.TiffFile]:
     """Yield the open file; whatever tifffile stumbles over, or only logs, becomes an `InputError`."""
     complaints: list[str] = []
     handler = logging.Handler(logging.ERROR)
@@ -129,7 +143,7 @@ def _reading(path: Path) -> Iterator[tifffile.TiffFile]:
         raise InputError(f"{path} does not exist") from error
     except tifffile.TiffFileError as error:
         raise InputError(f"{path} is no readable TIFF file: {error}") from error
-    except _DAMAGE as error:
+    except DAMAGE as error:
         raise InputError(f"{path} is damaged: {error}") from error
     finally:
         logger.removeHandler(handler)
@@ -137,7 +151,7 @@ def _reading(path: Path) -> Iterator[tifffile.TiffFile]:
         raise InputError(f"{path} is damaged: {complaints[0]}")
 
 
-def _voxel_size(tiff: tifffile.TiffFile) -> dict[str, float]:
+def tiff_voxel_size(tiff: tifffile.TiffFile) -> dict[str, float]:
     """Return micrometres per voxel for the axes that an OME-TIFF or ImageJ file gives a size."""
     if tiff.ome_metadata:
         pixels = _ome_pixels(tiff.ome_metadata)

@@ -49,17 +49,7 @@ class Predictor:
         """
         axes = axes or axes_of(path, self.checkpoint.axes)
         image = read_image(path, axes)
-        names = self.checkpoint.channel_names
-        if image.sizes["c"] != len(names):
-            raise InputError(
-                f"{path} has {tell_count(image.sizes['c'])}, but the model was trained with {len(names)}: "
-                f"{', '.join(names)} (its axes were taken for {axes!r}; give --axes if they are others)"
-            )
-        if self.checkpoint.dims == 3 and image.sizes["z"] == 1:
-            raise InputError(
-                f"{path} is a 2D image, but the model was trained on volumes "
-                f"(its axes were taken for {axes!r}; give --axes if they are others)"
-            )
+        check_sizes(self.checkpoint, path, axes, channels=image.sizes["c"], depth=image.sizes["z"])
         require_finite(image, path)
         return image, axes
 
@@ -67,6 +57,21 @@ class Predictor:
         """Yield class probabilities of every section, (classes, *space), in the order t, then z for a 2D model."""
         for section in sections(image, self.checkpoint.dims):
             yield predict_section(self.segmenter, section, tile=self.tile)
+
+
+def check_sizes(checkpoint: Checkpoint, path: Path, axes: str, *, channels: int, depth: int) -> None:
+    """Raise `InputError` when the image in `path` has other channels than the model, or is a plane and not a volume."""
+    names = checkpoint.channel_names
+    if channels != len(names):
+        raise InputError(
+            f"{path} has {tell_count(channels)}, but the model was trained with {len(names)}: "
+            f"{', '.join(names)} (its axes were taken for {axes!r}; give --axes if they are others)"
+        )
+    if checkpoint.dims == 3 and depth == 1:
+        raise InputError(
+            f"{path} is a 2D image, but the model was trained on volumes "
+            f"(its axes were taken for {axes!r}; give --axes if they are others)"
+        )
 
 
 def predict_file(

@@ -33,18 +33,23 @@ def predict_section(
     geometry = segmenter.geometry
     space = section.shape[1:]
     side = tile or default_tile(segmenter, space)
-    device = segmenter.mean.device
     result: NDArray[np.float32] | None = None
     for cells in _tiles(space, side, geometry.stride):
-        padded = _read_reflected(section, cells, geometry.margin)
-        with torch.inference_mode():
-            found = segmenter.probabilities(torch.from_numpy(padded)[None].to(device))[0].cpu().numpy()
+        found = predict_padded(segmenter, _read_reflected(section, cells, geometry.margin))
         if result is None:
             result = np.empty((len(found), *space), np.float32)
         inside = tuple(slice(0, min(c.stop, n) - c.start) for c, n in zip(cells, space, strict=True))
         result[(slice(None), *cells)] = found[(slice(None), *inside)]
     assert result is not None, "a section has at least one pixel"
     return result
+
+
+def predict_padded(segmenter: DenseSegmenter, padded: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return class probabilities (classes, *cells) of whole cells that come with their margin, (c, *space)."""
+    with torch.inference_mode():
+        image = torch.from_numpy(padded)[None].to(segmenter.mean.device)
+        found: NDArray[np.float32] = segmenter.probabilities(image)[0].cpu().numpy()
+    return found
 
 
 def _tiles(space: Sequence[int], side: int, stride: Sequence[int]) -> Iterator[tuple[slice, ...]]:
@@ -60,7 +65,12 @@ def _tiles(space: Sequence[int], side: int, stride: Sequence[int]) -> Iterator[t
 def _read_reflected(section: NDArray[np.generic], cells: Sequence[slice], margin: Sequence[int]) -> NDArray[np.float32]:
     """Return the tile with its margin as float32; what lies outside the section is its reflection."""
     for axis, (cell, border) in enumerate(zip(cells, margin, strict=True), start=1):
-        period = 2 * section.shape[axis]
-        index = np.arange(cell.start - border, cell.stop + border) % period
-        section = section.take(np.minimum(index, period - 1 - index), axis)
+        section = section.take(margin_index(cell, border, section.shape[axis]), axis)
     return section.astype(np.float32)
+
+
+def margin_index(cell: slice, border: int, length: int) -> NDArray[np.integer]:
+    """Return which pixels of an axis of `length` a tile with its margin reads; beyond the ends it is reflected."""
+    index = np.arange(cell.start - border, cell.stop + border) % (2 * length)
+    found: NDArray[np.integer] = np.minimum(index, 2 * length - 1 - index)
+    return found

@@ -231,6 +231,14 @@ class StandardisedConvolution(nn.Module):
         return plain.requires_grad_(self.weight.requires_grad)
 
 
+def _stem(dims: int, channels: int, outputs: int, kernel: Sequence[int]) -> nn.Module:
+    """Return the first convolution of the network; a standardised one would hide how bright an image is."""
+    stem = convolution(dims, channels, outputs, kernel)
+    nn.init.kaiming_normal_(stem.weight, nonlinearity="relu")  # type: ignore[arg-type]
+    nn.init.zeros_(stem.bias)  # type: ignore[arg-type]
+    return stem
+
+
 class ResidualBlock(nn.Module):
     """Two valid convolutions beside a cropped skip connection; takes `kernel - 1` pixels off each side."""
 
@@ -336,7 +344,7 @@ class Recognition(nn.Module):
         merge_margins = shape.geometry.per_level(lambda axis: axis.merges)
         feature_margins = shape.geometry.per_level(lambda axis: axis.features)
         widths = [shape.stem_filters, *filters]
-        self.stem = StandardisedConvolution(dims, shape.channels, widths[0], kernels[0])
+        self.stem = _stem(dims, shape.channels, widths[0], kernels[0])
         self.stem_border = [axis.stem for axis in shape.geometry.axes]
         self.pools = nn.ModuleList(map(partial(BlurPool, dims), widths[:-1], shape.strides))
         self.blocks = nn.ModuleList(map(partial(ResidualBlock, dims), widths[:-1], widths[1:], kernels))

@@ -294,6 +294,15 @@ def test_a_standardised_convolution_has_kernels_of_mean_0_and_variance_1_over_fa
     torch.testing.assert_close(found, torch.from_numpy(expected).float(), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("channels", [1, 2])
+def test_the_network_sees_how_bright_a_flat_image_is(channels: int) -> None:
+    segmenter = DenseSegmenter(**PLANE | {"channels": channels}).eval()
+    flat = torch.ones(1, channels, 4, 4)
+    with torch.no_grad():
+        dark, bright = (segmenter.classifier(segmenter.reflect(brightness * flat)) for brightness in (-1, 1))
+    assert (dark - bright).abs().min() > 1e-3
+
+
 def test_training_logits_do_not_depend_on_the_rest_of_the_batch() -> None:
     classifier = random_segmenter(PLANE).classifier.train()
     patches = torch.randn(3, PLANE["channels"], 112, 112)

@@ -1,0 +1,102 @@
+"""The geometry of a result: its chunks and its coarser levels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eseg_zoo.data.ome_zarr import Spacing
+
+_Value = TypeVar("_Value", bound=np.generic)
+
+_THICK = 1.5  # an axis whose pixels are this much larger than the smallest ones is not made coarser yet
+
+
+@dataclass(frozen=True)
+class Pyramid:
+    """The axes (of t, z, y, x, those that the image has) of a result, with the shape of each level, finest first."""
+
+    axes: str
+    shapes: tuple[tuple[int, ...], ...]
+    factors: tuple[tuple[int, ...], ...]  # pixels of the finest level along each axis of one pixel, per level
+    chunk: tuple[int, ...]  # of the finest level; those of a coarser level are smaller where the level is
+    spacing: tuple[Spacing, ...]  # of the finest level, per axis
+
+    @classmethod
+    def of(cls, axes: str, shape: Sequence[int], chunk: Sequence[int], spacing: Sequence[Spacing]) -> Pyramid:
+        """Halve y and x, and z unless its pixels are much larger, until a plane fits into one chunk."""
+        shapes, factors = [tuple(shape)], [(1,) * len(axes)]
+        while any(n > c for axis, n, c in zip(axes, shapes[-1], chunk, strict=True) if axis in "yx"):
+            sizes = {a: s.scale * f for a, s, f in zip(axes, spacing, factors[-1], strict=True) if a in "zyx"}
+            thin = {axis for axis, size in sizes.items() if size < _THICK * min(sizes.values())}
+            steps = [2 if axis in thin and n > 1 else 1 for axis, n in zip(axes, shapes[-1], strict=True)]
+            shapes.append(tuple(-(-n // step) for n, step in zip(shapes[-1], steps, strict=True)))
+            factors.append(tuple(f * step for f, step in zip(factors[-1], steps, strict=True)))
+        return cls(axes, tuple(shapes), tuple(factors), tuple(chunk), tuple(spacing))
+
+    def chunks_of(self, level: int) -> tuple[int, ...]:
+        """Return the pixels along each axis of a chunk of this level."""
+        return tuple(min(c, n) for c, n in zip(self.chunk, self.shapes[level], strict=True))
+
+    def grid(self, level: int) -> tuple[int, ...]:
+        """Return the number of chunks along each axis of this level."""
+        return tuple(-(-n // c) for n, c in zip(self.shapes[level], self.chunks_of(level), strict=True))
+
+    def count(self, level: int) -> int:
+        """Return the number of chunks of this level."""
+        return prod(self.grid(level))
+
+    def indices(self, level: int) -> Iterator[tuple[int, ...]]:
+        """Yield the index of every chunk of this level, the last axis first, as on disk."""
+        yield from np.ndindex(*self.grid(level))
+
+    def region(self, level: int, index: Sequence[int]) -> tuple[slice, ...]:
+        """Return the pixels of this level that a chunk covers, cut at its end."""
+        parts = zip(index, self.chunks_of(level), self.shapes[level], strict=True)
+        return tuple(slice(i * c, min((i + 1) * c, n)) for i, c, n in parts)
+
+    def steps(self, level: int) -> tuple[int, ...]:
+        """Return the pixels of the next finer level along each axis of one pixel of this level."""
+        pairs = zip(self.factors[level], self.factors[level - 1], strict=True)
+        return tuple(coarse // fine for coarse, fine in pairs)
+
+    def finer_region(self, level: int, index: Sequence[int]) -> tuple[slice, ...]:
+        """Return the pixels of the next finer level that a chunk of this level is made of."""
+        parts = zip(self.region(level, index), self.steps(level), self.shapes[level - 1], strict=True)
+        return tuple(slice(part.start * step, min(part.stop * step, n)) for part, step, n in parts)
+
+    def spacing_of(self, level: int) -> tuple[Spacing, ...]:
+        """Return scale and translation of this level: the centre of a coarse pixel is that of the pixels it covers."""
+        pairs = zip(self.spacing, self.factors[level], strict=True)
+        return tuple(Spacing(s.scale * f, s.translation + s.scale * (f - 1) / 2, s.unit) for s, f in pairs)
+
+
+def most_frequent(values: NDArray[np.integer], steps: Sequence[int]) -> NDArray[np.integer]:
+    """Return labels made coarser by `steps`: the most frequent value of each block, the smallest of equals."""
+    blocks = _blocks(values, steps)
+    found, best = blocks[..., 0].copy(), np.zeros(blocks.shape[:-1], np.intp)
+    for value in np.unique(values):
+        count = (blocks == value).sum(-1)
+        better = count > best
+        found[better], best[better] = value, count[better]
+    return found
+
+
+def mean(values: NDArray[np.floating], steps: Sequence[int]) -> NDArray[np.floating]:
+    """Return values made coarser by `steps`: the mean of each block."""
+    found: NDArray[np.floating] = _blocks(values, steps).mean(-1, dtype=values.dtype)
+    return found
+
+
+def _blocks(values: NDArray[_Value], steps: Sequence[int]) -> NDArray[_Value]:
+    """Return a view (*coarse space, pixels of a block); a block that reaches over the end repeats the last pixels."""
+    values = np.pad(values, [(0, -n % step) for n, step in zip(values.shape, steps, strict=True)], mode="edge")
+    split = [size for n, step in zip(values.shape, steps, strict=True) for size in (n // step, step)]
+    ndim = len(steps)
+    moved = values.reshape(split).transpose([*range(0, 2 * ndim, 2), *range(1, 2 * ndim, 2)])
+    return moved.reshape(*moved.shape[:ndim], -1)

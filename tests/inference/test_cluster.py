@@ -1,0 +1,92 @@
+"""Chunks are made on Dask workers with the same bytes, and workers that die are survived."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+from distributed import Client, LocalCluster
+
+from eseg_zoo.checkpoint import Checkpoint
+from eseg_zoo.errors import ClusterError, InputError
+from eseg_zoo.inference import cluster
+from eseg_zoo.inference.cluster import Here, place
+from eseg_zoo.inference.predict import WantedMaps
+from eseg_zoo.inference.stream import Computing, Reading, Step, predict_volume
+
+
+@pytest.fixture
+def folder(tmp_path: Path, checkpoint: Checkpoint) -> Path:
+    checkpoint.save(tmp_path / "model.pt")
+    np.save(tmp_path / "v.npy", np.random.default_rng(0).integers(0, 255, (3, 75, 90)).astype(np.uint8))
+    return tmp_path
+
+
+def predict(folder: Path, name: str, computing: Computing, report=lambda step: None) -> dict[str, bytes]:
+    path = folder / name
+    predict_volume(
+        folder / "model.pt", folder / "v.npy", path, reading=Reading(), computing=computing,
+        wanted=WantedMaps(uncertainty=True), force=False, report=report,
+    )  # fmt: skip
+    return {str(file.relative_to(path)): file.read_bytes() for file in path.rglob("*") if file.is_file()}
+
+
+def test_a_worker_that_is_killed_half_way_changes_nothing(folder: Path) -> None:
+    expected = predict(folder, "here.ome.zarr", Computing(device="cpu", tile=16))
+    with (
+        LocalCluster(n_workers=2, threads_per_worker=2, dashboard_address=None) as workers,
+        Client(workers, set_as_default=False) as client,
+    ):
+        victims = list(client.run(os.getpid).values())
+        assert len(set(victims)) == 2
+
+        def kill_one(step: Step) -> None:
+            if step.chunks == 20:
+                os.kill(victims[0], signal.SIGKILL)
+
+        computing = Computing(scheduler=workers.scheduler_address, device="cpu", tile=16)
+        assert predict(folder, "cluster.ome.zarr", computing, kill_one) == expected
+        assert victims[0] not in client.run(os.getpid).values()
+
+
+def test_workers_of_this_machine_give_the_same_bytes_and_pass_on_errors(folder: Path) -> None:
+    expected = predict(folder, "here.ome.zarr", Computing(device="cpu", tile=32))
+    assert predict(folder, "two.ome.zarr", Computing(workers=2, device="cpu", tile=32)) == expected
+    pixels = np.zeros((3, 75, 90), np.float32)
+    pixels[2, 70, 3] = np.inf
+    np.save(folder / "v.npy", pixels)
+    with pytest.raises(InputError, match="NaN or infinite pixels at z 2-2"):
+        predict(folder, "wrong.ome.zarr", Computing(workers=1, device="cpu", tile=32))
+
+
+def test_a_scheduler_that_does_not_answer_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster, "_CONNECTING", 1)
+    with (
+        pytest.raises(ClusterError, match=r"no Dask scheduler answers at tcp://127.0.0.1:9"),
+        place("tcp://127.0.0.1:9", None),
+    ):
+        pass
+
+
+def test_the_graph_is_made_in_slabs() -> None:
+    asked: list[int] = []
+    made: list[int] = []
+    ahead: list[int] = []
+
+    def indices():
+        for number in range(2000):
+            asked.append(number)
+            ahead.append(len(asked) - len(made))
+            yield (number,)
+
+    def make(level: int, index: tuple[int, ...]) -> None:
+        made.append(index[0])
+
+    count: list[int] = []
+    Here().run(make, 0, indices(), lambda: count.append(1))
+    assert sorted(made) == list(range(2000))
+    assert len(count) == 2000
+    assert max(ahead) <= cluster._SLAB

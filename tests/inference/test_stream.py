@@ -1,0 +1,236 @@
+"""A volume predicted chunk by chunk: the same values, one valid OME-Zarr, whatever interrupts it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+import zarr
+from numpy.typing import NDArray
+from ome_zarr.format import FormatV04
+from ome_zarr.io import parse_url
+from ome_zarr.reader import Label, Reader
+from ome_zarr_models.v04 import Image
+from ome_zarr_models.v04.image_label import ImageLabel
+from zarr.storage import LocalStore
+
+from eseg_zoo.checkpoint import Checkpoint
+from eseg_zoo.errors import InputError, OutputError
+from eseg_zoo.inference.predict import WantedMaps
+from eseg_zoo.inference.stream import Computing, Reading, Step, predict_volume
+from eseg_zoo.inference.volume import predict_section
+
+PIXELS = np.random.default_rng(0).integers(0, 255, (3, 75, 90)).astype(np.uint8)
+ALL_MAPS = WantedMaps(probabilities=True, uncertainty=True)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, checkpoint: Checkpoint) -> Path:
+    checkpoint.save(tmp_path / "model.pt")
+    sizes = {f"PhysicalSize{axis}": size for axis, size in zip("ZYX", (0.04, 0.008, 0.008), strict=True)}
+    tifffile.imwrite(tmp_path / "v.ome.tif", PIXELS, ome=True, metadata={"axes": "ZYX", **sizes})
+    return tmp_path
+
+
+def predict(
+    folder: Path, name: str = "out.ome.zarr", *, image: str = "v.ome.tif", wanted: WantedMaps = ALL_MAPS,
+    tile: int = 32, force: bool = False, report: Callable[[Step], None] = lambda step: None, **reading: Any,
+) -> Path:  # fmt: skip
+    predict_volume(
+        folder / "model.pt", folder / image, folder / name, reading=Reading(**reading),
+        computing=Computing(tile=tile, device="cpu"), wanted=wanted, force=force, report=report,
+    )  # fmt: skip
+    return folder / name
+
+
+def content(path: Path) -> dict[str, bytes]:
+    return {str(file.relative_to(path)): file.read_bytes() for file in path.rglob("*") if file.is_file()}
+
+
+def array(path: Path, name: str) -> NDArray[Any]:
+    return np.asarray(zarr.open_array(store=str(path), path=name, mode="r")[...])
+
+
+def test_chunks_equal_the_whole_image(folder: Path, checkpoint: Checkpoint) -> None:
+    found = predict(folder)
+    labels, maps = array(found, "labels/classes/0"), array(found, "0")
+    assert labels.shape == PIXELS.shape
+    assert maps.shape == (4, *PIXELS.shape)
+    for z, plane in enumerate(PIXELS):
+        whole = predict_section(checkpoint.segmenter(), plane[None])
+        np.testing.assert_allclose(maps[:3, z], whole, rtol=0, atol=1e-5)
+        ordered = np.sort(whole, axis=0)
+        clear = ordered[-1] - ordered[-2] > 1e-4
+        np.testing.assert_array_equal(labels[z][clear], whole.argmax(0)[clear] + 1)
+    assert 0 <= maps[3].min() < maps[3].max() <= 1
+
+
+def test_chunks_of_a_network_of_volumes_equal_the_whole_volume(
+    folder: Path, make_checkpoint: Callable[[int], Checkpoint]
+) -> None:
+    make_checkpoint(3).save(folder / "model.pt", force=True)
+    found = predict(folder, tile=20)
+    whole = predict_section(make_checkpoint(3).segmenter(), PIXELS[None])
+    np.testing.assert_allclose(array(found, "0")[:3], whole, rtol=0, atol=1e-5)
+
+
+def test_a_time_series_with_channels_keeps_its_time_axis(
+    folder: Path, make_checkpoint: Callable[..., Checkpoint]
+) -> None:
+    model = make_checkpoint(2, channels=2)
+    model.save(folder / "model.pt", force=True)
+    series = np.random.default_rng(1).integers(0, 255, (2, 40, 2, 36)).astype(np.uint8)
+    np.save(folder / "v.npy", series)
+    found = predict(folder, image="v.npy", axes="tycx")
+    whole = predict_section(model.segmenter(), series[1].transpose(1, 0, 2))
+    assert array(found, "labels/classes/0").shape == (2, 40, 36)
+    np.testing.assert_allclose(array(found, "0")[1, :3], whole, rtol=0, atol=1e-5)
+    assert [axis["name"] for axis in zarr.open_group(str(found)).attrs["multiscales"][0]["axes"]] == list("tcyx")
+
+
+def test_the_result_is_as_the_specification_says(folder: Path) -> None:
+    found = predict(folder)
+    image = Image.from_zarr(zarr.open_group(str(found), mode="r"))
+    axes = image.attributes.multiscales[0].axes
+    assert [(axis.name, axis.type, axis.unit) for axis in axes] == [
+        ("c", "channel", None), *((name, "space", "micrometer") for name in "zyx"),
+    ]  # fmt: skip
+    label = ImageLabel.from_zarr(zarr.open_group(str(found), path="labels/classes", mode="r"))
+    datasets = label.attributes.multiscales[0].datasets
+    first, second = (one.coordinateTransformations for one in datasets[:2])
+    assert first[0].scale == pytest.approx([0.04, 0.008, 0.008])
+    assert second[0].scale == pytest.approx([0.04, 0.016, 0.016])
+    assert second[1].translation == pytest.approx([0, 0.004, 0.004])
+    about = label.attributes.image_label
+    assert [(c.label_value, c.rgba) for c in about.colors][:2] == [(1, (0, 114, 178, 255)), (2, (230, 159, 0, 255))]
+    names = [
+        (p["label-value"], p["name"]) for p in label.attributes.model_dump(by_alias=True)["image-label"]["properties"]
+    ]
+    assert names == [(1, "membrane"), (2, "cytoplasm"), (3, "mito|chondrion")]
+    assert about.source.image == "../../"
+
+
+@pytest.mark.parametrize("wanted", [WantedMaps(), ALL_MAPS], ids=["classes", "all maps"])
+def test_ome_zarr_reads_the_image_and_its_labels(folder: Path, wanted: WantedMaps) -> None:
+    found = predict(folder, wanted=wanted)
+    location = parse_url(str(found), mode="r", fmt=FormatV04())
+    assert location is not None
+    image, *others = list(Reader(location)())
+    (labels,) = [node for node in others if any(isinstance(spec, Label) for spec in node.specs)]
+    assert [level.shape for level in labels.data] == [(3, 75, 90), (3, 38, 45), (3, 19, 23)]
+    assert labels.metadata["properties"][1] == {"name": "membrane"}
+    if wanted.probabilities:
+        names = ["membrane", "cytoplasm", "mito|chondrion", "uncertainty (normalised entropy)"]
+        assert image.metadata["channel_names"] == names
+    else:
+        np.testing.assert_array_equal(image.data[0].compute(scheduler="sync"), array(found, "labels/classes/0"))
+
+
+def test_a_run_that_is_killed_goes_on_and_ends_in_the_same_bytes(folder: Path) -> None:
+    expected = content(predict(folder, "uninterrupted.ome.zarr", tile=8))
+    target, partial = folder / "out.ome.zarr", folder / "out.ome.zarr.partial"
+    command = ["predict", folder / "model.pt", folder / "v.ome.tif", "--out", target, "--tile", "8"]
+    command += ["--probabilities", "--uncertainty", "--device", "cpu"]
+    code = "from eseg_zoo.cli import main; main()"
+    process = subprocess.Popen([sys.executable, "-c", code, *map(str, command)], stdout=subprocess.DEVNULL)
+    chunks = partial / "labels" / "classes" / "0"
+    finished: list[Path] = []
+    deadline = time.monotonic() + 300
+    while len(finished) < 20 and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+        finished = [path for path in chunks.glob("*/*/*") if path.suffix != ".partial"]
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert not target.exists()
+    kept = {path: path.stat().st_mtime_ns for path in chunks.glob("*/*/*") if path.suffix != ".partial"}
+    assert 20 <= len(kept) < 360
+    (next(iter(kept)).parent / "0.0123.partial").write_bytes(b"half a chunk")  # what a kill in mid-write leaves
+    steps: list[Step] = []
+    again = predict(folder, tile=8, report=steps.append)
+    assert steps[0].chunks >= len(kept)
+    changed = [path for path, at in kept.items() if (target / path.relative_to(partial)).stat().st_mtime_ns != at]
+    assert changed == []
+    assert content(again) == expected
+    assert not partial.exists()
+
+
+class StoppedError(Exception):
+    pass
+
+
+def stop_after(count: int) -> Callable[[Step], None]:
+    def report(step: Step) -> None:
+        if step.chunks == count:
+            raise StoppedError
+
+    return report
+
+
+def test_a_run_that_stops_among_the_coarser_levels_goes_on(folder: Path) -> None:
+    expected = content(predict(folder, "uninterrupted.ome.zarr"))
+    with pytest.raises(StoppedError):
+        predict(folder, report=stop_after(27 + 5))
+    assert content(predict(folder)) == expected
+
+
+def test_another_command_does_not_take_up_an_unfinished_result(folder: Path) -> None:
+    with pytest.raises(StoppedError):
+        predict(folder, report=stop_after(3))
+    with pytest.raises(OutputError, match=r"partial is the unfinished result of another prediction .*differs in maps"):
+        predict(folder, wanted=WantedMaps())
+    assert not (predict(folder, wanted=WantedMaps(), force=True) / "0").exists()
+
+
+def test_a_finished_result_is_replaced_only_when_forced(folder: Path) -> None:
+    before = content(predict(folder, wanted=WantedMaps()))
+    with pytest.raises(OutputError, match="exists already"):
+        predict(folder)
+    assert content(folder / "out.ome.zarr") == before
+    assert (predict(folder, force=True) / "0").exists()
+    assert sorted(path.name for path in folder.iterdir()) == ["model.pt", "out.ome.zarr", "v.ome.tif"]
+
+
+def test_a_disk_that_fills_keeps_what_is_finished(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = content(predict(folder, "uninterrupted.ome.zarr"))
+    written = 0
+    real = LocalStore.set
+
+    async def fill(self: LocalStore, key: str, value: Any) -> None:
+        nonlocal written
+        written += "classes/0/" in key and ".z" not in key
+        if written > 5:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        await real(self, key, value)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(LocalStore, "set", fill)
+        with pytest.raises(OutputError, match="cannot be written: No space left on device; what is finished is kept"):
+            predict(folder)
+    steps: list[Step] = []
+    assert content(predict(folder, report=steps.append)) == expected
+    assert steps[0].chunks in (5, 6)  # the other thread may end its chunk when the disk has room again
+
+
+def test_pixels_that_are_not_finite_are_named(folder: Path) -> None:
+    pixels = PIXELS.astype(np.float32)
+    pixels[1, 40, 7] = np.nan
+    np.save(folder / "v.npy", pixels)
+    with pytest.raises(InputError, match=r"v.npy has NaN or infinite pixels at z 1-1"):
+        predict(folder, image="v.npy")
+
+
+def test_other_channels_than_those_of_training_are_refused(folder: Path) -> None:
+    np.save(folder / "v.npy", PIXELS)
+    with pytest.raises(InputError, match="has 3 channels, but the model was trained with 1"):
+        predict(folder, image="v.npy", axes="cyx")
+    assert not list(folder.glob("out*"))
