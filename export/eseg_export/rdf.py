@@ -10,6 +10,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import yaml
 from bioimageio.spec import ModelDescr, ValidationContext, get_package_content
 from bioimageio.spec.common import FileDescr
@@ -174,9 +175,13 @@ def _space(checkpoint: Checkpoint) -> list[tuple[str, TilingAxis]]:
 
 
 def _scale(checkpoint: Checkpoint, axis: str) -> dict[str, Any]:
-    """Return unit and scale where they are known; QuPath resamples by them, so a guess would do harm."""
+    """Return unit and scale where they are known; QuPath resamples by them, so a guess would do harm.
+
+    bioimageio computes `pixels * scale / scale` and wants whole numbers: with 0.01 it refuses a halo of 28, and makes
+    28 pixels of 29. In single precision the scale leaves room for the product, so the result is exact.
+    """
     size = checkpoint.voxel_size.get(axis)
-    return {"unit": "micrometer", "scale": size} if size else {}
+    return {"unit": "micrometer", "scale": float(np.float32(size))} if size else {}
 
 
 def _config(checkpoint: Checkpoint, texts: Texts, measured: Sequence[Measurement]) -> spec.Config:
