@@ -34,7 +34,8 @@ def batch_of(geometry: PatchGeometry, patches: Tensor | None = None, side: int =
 
 
 def augmented(batch: Batch, geometry: PatchGeometry, seed: int = 0, **settings: Any) -> Batch:
-    return augment(batch, geometry, AugmentationSettings(**settings), torch.Generator().manual_seed(seed))
+    only = AugmentationSettings(**{"contrast": 0, "brightness": 0, "noise": 0} | settings)
+    return augment(batch, geometry, only, torch.Generator().manual_seed(seed))
 
 
 def at_anchor(x: Tensor, batch: Batch, margin: tuple[int, ...]) -> Tensor:
