@@ -25,10 +25,10 @@ from ome_zarr.format import FormatV04
 from ome_zarr.writer import write_multiscales_metadata
 from rich.console import Console
 from rich.table import Table
-from speed import untrained
 
 from eseg_zoo.checkpoint import Checkpoint
 from eseg_zoo.inference.cluster import place
+from speed import untrained
 
 EMPTY_TASKS = 2000
 
