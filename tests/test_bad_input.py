@@ -19,6 +19,7 @@ import torch
 import yaml
 
 from eseg_zoo import cli
+from eseg_zoo.checkpoint import Checkpoint
 
 
 @dataclass(frozen=True)
@@ -445,3 +446,48 @@ def test_evaluation_takes_the_unlabelled_value_of_training(eseg: Callable[..., O
     files = ("--images", folder / "image.tif", "--labels", folder / "labels.tif", "--json", figures)
     assert eseg("evaluate", model, *files).code == 0
     assert sum(yaml.safe_load(figures.read_text())["pixels"].values()) == 16
+
+
+@pytest.fixture
+def model(tmp_path: Path, checkpoint: Checkpoint) -> Path:
+    checkpoint.save(tmp_path / "random.pt")
+    return tmp_path / "random.pt"
+
+
+def test_a_scheduler_that_does_not_answer_is_one_line(
+    eseg: Callable[..., Outcome], folder: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("eseg_zoo.inference.cluster._CONNECTING", 1)
+    out = folder / "out.ome.zarr"
+    outcome = eseg("predict", model, folder / "image.tif", "--out", out, "--scheduler", "tcp://127.0.0.1:9")
+    assert_one_line(outcome, "no Dask scheduler answers at tcp://127.0.0.1:9")
+    assert not out.exists()
+
+
+def test_options_for_volumes_are_refused_for_a_folder_of_maps(
+    eseg: Callable[..., Outcome], folder: Path, model: Path
+) -> None:
+    outcome = eseg("predict", model, folder / "image.tif", "--out", folder / "maps", "--workers", "2")
+    assert_one_line(outcome, "--workers", "ends in .zarr")
+
+
+def test_several_images_do_not_go_into_one_zarr(eseg: Callable[..., Outcome], folder: Path, model: Path) -> None:
+    image = folder / "image.tif"
+    assert_one_line(eseg("predict", model, image, image, "--out", folder / "o.zarr"), "o.zarr takes one image, not 2")
+
+
+def test_an_output_volume_that_exists_is_refused(eseg: Callable[..., Outcome], folder: Path, model: Path) -> None:
+    (folder / "out.ome.zarr").mkdir()
+    outcome = eseg("predict", model, folder / "image.tif", "--out", folder / "out.ome.zarr")
+    assert_one_line(outcome, "out.ome.zarr exists already")
+    assert list((folder / "out.ome.zarr").iterdir()) == []
+
+
+def test_a_volume_without_an_output_name_gets_one_in_the_folder(
+    eseg: Callable[..., Outcome], folder: Path, model: Path
+) -> None:
+    np.save(folder / "volume.npy", stack())
+    outcome = eseg("predict", model, folder / "volume.npy", "--out", folder / "maps")
+    assert outcome.code == 0, outcome.err
+    assert outcome.out.strip() == str(folder / "maps" / "volume_classes.ome.zarr")
+    assert (folder / "maps" / "volume_classes.ome.zarr" / "labels" / "classes" / "0" / "1" / "0" / "0").exists()
