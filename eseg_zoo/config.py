@@ -142,7 +142,8 @@ class TrainingSettings(Settings):
     warmup: float = Field(0.05, ge=0, le=1)
     """Share of the steps over which the learning rate rises from 0."""
     schedule: Literal["cosine", "plateau"] = "cosine"
-    """After the warm-up: lower the learning rate to 0 along a cosine, or halve it whenever validation stalls."""
+    """After the warm-up: lower the learning rate to 0 along a cosine, or halve it whenever validation stalls;
+    pre-training, which is not validated, takes the cosine."""
     plateau_patience: int = Field(10, ge=1)
     """Validations without a gain of 0.001 in soft Dice before schedule `plateau` halves the learning rate."""
     weight_decay: float = Field(1e-4, ge=0)

@@ -49,7 +49,8 @@ def fit_correction(
     `unlabelled` are logits (pixels, classes) of pixels all over the data. `limit` is the largest strength; it is
     lowered where a class would vanish or held-out labels speak against it (see `frequencies`).
     """
-    temperature = fit_temperature(held_out.logits, held_out.labels)
+    # The temperature is fitted with every class equally frequent, so the logits must be those of such a classifier.
+    temperature = fit_temperature(held_out.logits - np.log(training), held_out.labels)
     if frequencies is None:
         frequencies = consistent_frequencies(unlabelled, temperature=temperature, training=training)
     safe = largest_strength(unlabelled / temperature, frequencies, training=training, limit=limit)

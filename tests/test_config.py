@@ -138,6 +138,19 @@ def test_the_architecture_follows_the_network_settings() -> None:
     }
 
 
+@pytest.mark.parametrize(("dims", "cells", "region"), [(2, None, (64, 32)), (2, 3, (24, 12)), (3, None, (4, 16, 8))])
+def test_the_unlabelled_region_is_of_whole_cells(dims: int, cells: int | None, region: tuple[int, ...]) -> None:
+    changes = {"network": {"dims": dims}, "semi_supervised": {"cells": cells}}
+    run = Run.model_validate(yaml.safe_load(SMALLEST_RUN) | changes)
+    assert run.unlabelled_region((2, 8, 4)[-dims:]) == region
+
+
+def test_the_start_of_a_pretraining_is_relative_to_the_yaml(tmp_path: Path) -> None:
+    run = load_run(write_run(tmp_path, pretraining={"start": "first/pretraining/last.ckpt"}))
+    assert run.pretraining.start == tmp_path / "first/pretraining/last.ckpt"
+    assert load_run(write_run(tmp_path)).pretraining.start is None
+
+
 def test_settings_are_frozen(tmp_path: Path) -> None:
     run = load_run(write_run(tmp_path))
     with pytest.raises(ValidationError, match="frozen"):
@@ -164,7 +177,7 @@ def test_a_key_that_moved_names_its_new_place(mistakes: Any) -> None:
 
 
 def test_a_key_like_no_other_lists_the_keys(mistakes: Any) -> None:
-    assert mistakes(loss={"qqq": 1}) == ["loss.qqq is not a setting; the keys here are alpha, beta, gamma"]
+    assert mistakes(loss={"qqq": 1}) == ["loss.qqq is not a setting; the keys here are alpha, beta, gamma, delta"]
 
 
 def test_every_mistake_has_its_line(mistakes: Any) -> None:
@@ -315,7 +328,8 @@ def attributes_read() -> set[str]:
 def test_no_setting_is_without_a_reader() -> None:
     keys = [key for key, _ in all_fields()]
     assert len(keys) > 25
-    read = attributes_read() | {"preset"}  # which config.py itself applies: the tests of the presets see to it
+    # What config.py itself applies: the tests of the presets and of the unlabelled region see to it.
+    read = attributes_read() | {"preset", "cells"}
     assert [key for key in keys if key.rpartition(".")[2] not in read] == []
 
 

@@ -39,17 +39,32 @@ class Fitted:
 
 
 class RandomState(Callback):
-    """Keeps the random state of batches and latents in the stage's checkpoints."""
+    """Keeps the random state of the batches in the stage's checkpoints."""
 
-    def __init__(self, batches: StepBatches, stage: Stage):
-        self.batches, self.stage = batches, stage
+    def __init__(self, batches: StepBatches):
+        self.batches = batches
 
     def state_dict(self) -> dict[str, Any]:
-        return {"batches": self.batches.state(), "noise": self.stage.noise.get_state()}
+        return {"batches": self.batches.state()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.batches.restore(state_dict["batches"])
-        self.stage.noise.set_state(state_dict["noise"])
+
+
+class EpochCheckpoint(ModelCheckpoint):
+    """A checkpoint of whole epochs only: one that Ctrl-C cut short is done again when the training is resumed."""
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        assert isinstance(pl_module, Stage)
+        if trainer.global_step % pl_module.settings.epoch_steps == 0:
+            super().on_train_epoch_end(trainer, pl_module)
+
+
+class Patience(EarlyStopping):
+    """Early stopping that also stops a training which had stopped before it was interrupted and resumed."""
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        trainer.should_stop = trainer.should_stop or self.wait_count >= self.patience
 
 
 def fit(stage: Stage, batches: StepBatches, held_out: list[Batch], folder: Path, *, name: str) -> Fitted:
@@ -60,17 +75,18 @@ def fit(stage: Stage, batches: StepBatches, held_out: list[Batch], folder: Path,
     """
     settings, validated = stage.settings, bool(held_out) and not isinstance(stage, Pretraining)
     with quiet_lightning():
-        last = ModelCheckpoint(folder, filename="last", enable_version_counter=False)
-        best = ModelCheckpoint(folder, filename="best", monitor=CHOICE, mode="max", enable_version_counter=False)
-        callbacks: list[Callback] = [TrainingProgress(name), RandomState(batches, stage)]
+        last = EpochCheckpoint(folder, filename="last", enable_version_counter=False)
+        best = EpochCheckpoint(folder, filename="best", monitor=CHOICE, mode="max", enable_version_counter=False)
+        callbacks: list[Callback] = [TrainingProgress(name, settings.steps), RandomState(batches)]
         if settings.ema:
             callbacks.append(MovingAverage(settings.ema))
         if validated:
-            callbacks += [best, EarlyStopping(CHOICE, mode="max", patience=settings.patience, min_delta=SMALLEST_GAIN)]
+            callbacks += [best, Patience(CHOICE, mode="max", patience=settings.patience, min_delta=SMALLEST_GAIN)]
         trainer = pl.Trainer(
             accelerator=settings.accelerator,
             devices=1,
-            max_steps=settings.steps,
+            # Not max_steps: with that, Lightning would end the last epoch once more when a training is resumed.
+            max_epochs=settings.steps // settings.epoch_steps,
             gradient_clip_val=settings.gradient_clip,
             num_sanity_val_steps=0,
             logger=_logger(folder),

@@ -60,7 +60,8 @@ def plateau_schedule(optimiser: Optimizer, settings: TrainingSettings) -> list[d
     plateau.cooldown_counter = rising // settings.epoch_steps  # validations within the warm-up do not count
     return [
         {"scheduler": warmup, "interval": "step"},
-        {"scheduler": plateau, "interval": "epoch", "monitor": CHOICE},
+        # After the last step of an epoch: at its end it would be too late for the checkpoint, which is written before.
+        {"scheduler": plateau, "interval": "step", "frequency": settings.epoch_steps, "monitor": CHOICE},
     ]
 
 

@@ -14,9 +14,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 class TrainingProgress(ProgressBar):
     """One bar on stderr for a stage of the training; where stderr is no terminal, one line for each validation."""
 
-    def __init__(self, stage: str) -> None:
+    def __init__(self, stage: str, steps: int) -> None:
         super().__init__()
-        self.stage = stage.replace("_", "-")
+        self.stage, self.steps = stage.replace("_", "-"), steps
         self.console = Console(stderr=True)
         self.progress: Progress | None = None
         self.best = float("nan")
@@ -42,7 +42,7 @@ class TrainingProgress(ProgressBar):
         text = TextColumn("loss {task.fields[loss]:.3f}  Dice {task.fields[dice]:.3f} (best {task.fields[best]:.3f})")
         self.progress = Progress(*columns, TimeRemainingColumn(), text, console=self.console)
         nan = float("nan")
-        self.progress.add_task(self.stage, total=trainer.max_steps, loss=nan, dice=nan, best=nan)
+        self.progress.add_task(self.stage, total=self.steps, loss=nan, dice=nan, best=nan)
         self.progress.start()
 
     def on_train_batch_end(
@@ -60,7 +60,7 @@ class TrainingProgress(ProgressBar):
             self.progress.update(self.progress.task_ids[0], dice=dice, best=self.best)
         elif self._enabled:
             self.console.print(
-                f"{self.stage} step {trainer.global_step}/{trainer.max_steps}  loss {loss:.3f}  "
+                f"{self.stage} step {trainer.global_step}/{self.steps}  loss {loss:.3f}  "
                 f"validation Dice {dice:.3f} (best {self.best:.3f})",
                 highlight=False,
             )

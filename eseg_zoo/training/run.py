@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import pickle
 import shutil
 import time
 from collections.abc import Iterator
@@ -69,8 +70,6 @@ def train(run: Run, *, force: bool = False, resume: bool = False) -> Path:
     target = run.out / "model.pt"
     refuse_existing(target, force=force or resume)
     data = read_training_data(run)
-    make_folder(run.out)
-    _prepare(run, force=force, resume=resume)
     architecture = run.network.architecture(
         channels=data.channels, classes=len(run.classes), voxel_size=data.voxel_size
     )
@@ -78,8 +77,10 @@ def train(run: Run, *, force: bool = False, resume: bool = False) -> Path:
     region = PatchGeometry(geometry.stride, geometry.margin)
     source = PatchSource.of(data.images, region, data.statistics, widest=run.unlabelled_region(geometry.stride))
     hvae = _network(run, architecture)
+    make_folder(run.out)
     started, steps = time.monotonic(), 0
     with _writing_to(run.out):
+        _prepare(run, force=force, resume=resume)
         for plan in plans(run):
             fitted = _fit(run, plan, hvae, source, data)
             steps += fitted.steps
@@ -101,8 +102,8 @@ def train(run: Run, *, force: bool = False, resume: bool = False) -> Path:
 
 def _prepare(run: Run, *, force: bool, resume: bool) -> None:
     """Make the folder ready for a new training, or check that it holds the one to resume."""
-    settings, folders = run.out / "run.json", [run.out / plan.name for plan in plans(run)]
-    begun = settings.exists() and any((folder / "last.ckpt").exists() for folder in folders)
+    settings = run.out / "run.json"
+    begun = settings.exists() and any(run.out.glob("*/last.ckpt"))
     wanted = run.model_dump(mode="json")
     if resume and begun:
         differing = _differing(json.loads(settings.read_text(encoding="utf-8")), wanted)
@@ -114,14 +115,17 @@ def _prepare(run: Run, *, force: bool, resume: bool) -> None:
         return
     if begun and not force:
         raise OutputError(f"{run.out} holds an unfinished training; --resume goes on with it, --force starts anew")
-    for folder in folders:
-        shutil.rmtree(folder, ignore_errors=True)
+    refuse_existing(run.out / "model.pt", force=force)  # of `resume`, there is nothing to go on with
+    for plan in plans(run):
+        shutil.rmtree(run.out / plan.name, ignore_errors=True)
     settings.write_text(json.dumps(wanted, indent=2) + "\n", encoding="utf-8")
 
 
 def _differing(before: Any, after: Any, key: str = "") -> list[str]:
     """Return the keys, such as `loss.beta`, whose values differ between two nested settings."""
     if isinstance(before, dict) and isinstance(after, dict):
+        if before.keys() == after.keys() and list(before) != list(after):  # of the classes, which is the channels'
+            return [key]
         inner = [
             _differing(before.get(name), after.get(name), f"{key}.{name}" if key else str(name))
             for name in sorted({*before, *after})
@@ -140,12 +144,14 @@ def _network(run: Run, architecture: dict[str, Any]) -> HVAE:
         return hvae
     try:
         state = torch.load(start, map_location="cpu", weights_only=True)["state_dict"]
-    except (OSError, RuntimeError, LookupError, EOFError, ValueError) as error:
+    except (OSError, RuntimeError, LookupError, EOFError, ValueError, TypeError, pickle.UnpicklingError) as error:
         raise CheckpointError(f"pretraining.start: {start} cannot be read") from error
     own = hvae.state_dict()
     given = {key.removeprefix("hvae."): value for key, value in state.items()}
     # With another number of classes the few layers that have them start anew.
-    for_classes = {key for key, value in own.items() if len(run.classes) in value.shape}
+    with torch.device("meta"):
+        fewer = HVAE(Architecture(**architecture | {"classes": len(run.classes) - 1})).state_dict()
+    for_classes = {key for key, value in own.items() if value.shape != fewer[key].shape}
     usable = {key: value for key, value in given.items() if key in own and value.shape == own[key].shape}
     lacking = [key for key in own if key not in usable and key not in for_classes]
     if lacking:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import lightning.pytorch as pl
+import numpy as np
 import torch
 import torch.nn.functional as F
+from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
 from eseg_zoo.config import Run, TrainingSettings
@@ -31,7 +33,6 @@ class Stage(pl.LightningModule):
     def __init__(self, run: Run, settings: TrainingSettings, hvae: HVAE, geometry: PatchGeometry):
         super().__init__()
         self.run, self.settings, self.hvae, self.patch_geometry = run, settings, hvae, geometry
-        self.noise = torch.Generator().manual_seed(run.seed)  # of the latents; its state is saved by `RandomState`
         self.held_out: list[tuple[Tensor, Tensor]] = []  # logits and labels of the validation at hand
 
     @property
@@ -49,9 +50,14 @@ class Stage(pl.LightningModule):
         """Let the network's classifier be the result; called when the stage is over."""
         self.hvae.classifier.load_state_dict(self.result.state_dict())
 
-    def labelled_loss(self, batch: Batch) -> tuple[LossTerms, Generation]:
+    def noise(self) -> torch.Generator:
+        """Return what the latents of this step are drawn from; it follows from the seed and the number of the step."""
+        seed = np.random.SeedSequence([self.run.seed, self.global_step]).generate_state(1)
+        return torch.Generator(self.device).manual_seed(int(seed[0]))
+
+    def labelled_loss(self, batch: Batch, noise: torch.Generator) -> tuple[LossTerms, Generation]:
         """Return the terms of a labelled batch, and what the network made of it."""
-        generation = self.hvae(batch.patches * (1 - batch.hidden), self.noise)
+        generation = self.hvae(batch.patches * (1 - batch.hidden), noise)
         terms = loss_terms(
             generation,
             self.hvae.mixture,
@@ -62,10 +68,10 @@ class Stage(pl.LightningModule):
         )
         return terms, generation
 
-    def unlabelled_loss(self, unlabelled: Unlabelled) -> tuple[UnlabelledTerms, Generation]:
+    def unlabelled_loss(self, unlabelled: Unlabelled, noise: torch.Generator) -> tuple[UnlabelledTerms, Generation]:
         """Return the terms of unlabelled patches in the student's view, and what the network made of it."""
         student = unlabelled.student
-        generation = self.hvae(student.patches * (1 - student.hidden), self.noise)
+        generation = self.hvae(student.patches * (1 - student.hidden), noise)
         geometry = PatchGeometry(tuple(student.target.shape[2:]), self.patch_geometry.margin)
         hidden = inner_region(student.hidden, geometry)
         return unlabelled_terms(generation, self.hvae.mixture, image=student.target, hidden=hidden), generation
@@ -109,10 +115,14 @@ class Pretraining(Stage):
 
     def training_step(self, batch: StepBatch, index: int) -> Tensor:
         assert batch.unlabelled is not None
-        terms, _ = self.unlabelled_loss(batch.unlabelled)
+        terms, _ = self.unlabelled_loss(batch.unlabelled, self.noise())
         total = terms.total(self.run.loss)
         self.log_terms(len(batch.unlabelled.clean), loss=total, inpainting=terms.inpainting, kl=terms.kl)
         return total
+
+    def configure_optimizers(self) -> Any:
+        # Nothing is validated, so no plateau would show.
+        return optimisation(self.hvae.parameters(), self.settings.model_copy(update={"schedule": "cosine"}))
 
 
 class Supervised(Stage):
@@ -120,7 +130,7 @@ class Supervised(Stage):
 
     def training_step(self, batch: StepBatch, index: int) -> Tensor:
         assert batch.labelled is not None
-        terms, _ = self.labelled_loss(batch.labelled)
+        terms, _ = self.labelled_loss(batch.labelled, self.noise())
         total = terms.total(self.run.loss)
         self.log_terms(len(batch.labelled.labels), loss=total, **terms.named())
         return total
@@ -143,9 +153,9 @@ class SemiSupervised(Stage):
     def training_step(self, batch: StepBatch, index: int) -> Tensor:
         assert batch.labelled is not None
         assert batch.unlabelled is not None
-        weights = self.run.loss
-        labelled, at_labels = self.labelled_loss(batch.labelled)
-        unlabelled, anywhere = self.unlabelled_loss(batch.unlabelled)
+        weights, noise = self.run.loss, self.noise()
+        labelled, at_labels = self.labelled_loss(batch.labelled, noise)
+        unlabelled, anywhere = self.unlabelled_loss(batch.unlabelled, noise)
         needed = self.pseudo_labels.confidence(self.global_step / self.settings.steps)
         guessed = self.pseudo_labels.label(batch.unlabelled.clean)
         pseudo = pseudo_label_loss(anywhere.logits, guessed, guessed.amax(1) >= needed)
@@ -173,5 +183,5 @@ class SemiSupervised(Stage):
         self.pseudo_labels.follow(self.hvae.classifier)
 
     def validated(self, choice: float) -> None:
-        if self.trainer.training:  # not the last look at the best weights
+        if self.trainer.state.fn == TrainerFn.FITTING:  # not the last look at the best weights
             self.pseudo_labels.observe_validation(choice)

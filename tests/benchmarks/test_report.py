@@ -7,6 +7,7 @@ import pytest
 
 import ablation
 import peers
+from learners import merged
 from report import Report, network_row, parse, spread
 from rows import Outcome, Row
 from vnc import CLASSES
@@ -60,7 +61,6 @@ def test_the_prior_correction_is_judged_from_the_same_model() -> None:
 
 def test_every_switch_is_a_setting_that_exists() -> None:
     from eseg_zoo.config import Run
-    from learners import merged
 
     smallest = {
         "images": "a.tif", "labels": "b.tif", "axes": "zyx", "classes": CLASSES, "preset": "small", "out": "out",
@@ -71,8 +71,9 @@ def test_every_switch_is_a_setting_that_exists() -> None:
 
 def test_settings_for_few_labels_are_for_few_labels() -> None:
     given = options(few_labels={"training": {"batch_size": 8}, "loss": {"beta": 1}})
-    assert network_row(given, 600, 0).settings == {"training": {"batch_size": 8, "steps": 60}, "loss": {"beta": 1}}
-    assert network_row(given, 6000, 0).settings == {"training": {"steps": 60}}
+    stages = {"training": {"steps": 20}, "semi_supervised": {"steps": 40}}
+    assert network_row(given, 600, 0).settings == merged(stages, given.few_labels)
+    assert network_row(given, 6000, 0).settings == stages
     switched_off = network_row(given, 300, 0, {"loss": {"beta": 0}})
     assert switched_off.settings["loss"] == {"beta": 0}
 

@@ -102,7 +102,8 @@ def test_the_common_correction_finds_temperature_and_frequencies(
     exact_held_out = np.stack([exact(volume.raw[z]) for z in (12, 13)])
     found = common_correction(exact, volume, training=vnc.BALANCED, held_out=exact_held_out)
     np.testing.assert_allclose(found.temperature, 1, atol=0.1)
-    np.testing.assert_allclose(np.exp(found.shift) / 5, frequencies, atol=0.02)
+    np.testing.assert_allclose(found.frequencies, frequencies, atol=0.02)
+    np.testing.assert_allclose(found.shift, found.strength * np.log(found.frequencies * 5))
     cautious = common_correction(overconfident, volume, training=vnc.BALANCED, held_out=held_out)
     np.testing.assert_allclose(cautious.temperature, 2, rtol=0.1)
 

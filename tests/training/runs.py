@@ -50,7 +50,7 @@ def write_run(folder: Path, **changes: Any) -> Path:
         **SUPERVISED_ONLY,
     }
     path = folder / "run.yaml"
-    path.write_text(yaml.safe_dump(settings | changes), encoding="utf-8")
+    path.write_text(yaml.safe_dump(settings | changes, sort_keys=False), encoding="utf-8")
     return path
 
 
