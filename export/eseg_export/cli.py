@@ -56,7 +56,7 @@ def export(
 def _show(package: Package) -> None:
     """Print what was measured, what the package is for each consumer, and what is missing for publication."""
     results = Console(highlight=False)
-    table = Table("format", "max difference", "seconds per megapixel")
+    table = Table("format", "max difference", "seconds per million pixels")
     for measurement in package.measured:
         table.add_row(measurement.weights_format, f"{measurement.difference:.1e}", f"{measurement.seconds:.2g}")
     results.print(table)
