@@ -28,7 +28,7 @@ def pass_bytes(segmenter: DenseSegmenter, tile: Sequence[int]) -> int:
 
     The peak is the head at full resolution: four tensors of twice the stem's width, beside the logits, and before it
     the stem with its margin. Both are written down with room for the convolutions' own copies. Measured for widths 24
-    to 64 in 2D and 3D, the truth was 0.6 to 1.2 times as much.
+    to 64 in 2D and 3D, the truth was 0.6 to 1.4 times as much.
     """
     stem = len(next(segmenter.classifier.recognition.stem.parameters()))
     channels, classes = segmenter.mean.numel(), segmenter.log_prior_shift.numel()

@@ -25,7 +25,7 @@ def test_inputs_are_a_run_with_its_volume_strokes_and_truth(
     run = load_run(tmp_path / "run.yaml")
     assert run.classes == phantom.classes
     assert tuple(run.channels) == sample.channels
-    assert run.training.steps == 7
+    assert (run.training.steps, run.semi_supervised.steps) == (2, 5)
     image = read_image(run.images[0], run.axes)
     assert image.sizes["c"] == max(len(sample.channels), 1)
     np.testing.assert_array_equal(
