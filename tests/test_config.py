@@ -138,7 +138,7 @@ def test_the_architecture_follows_the_network_settings() -> None:
     }
 
 
-@pytest.mark.parametrize(("dims", "cells", "region"), [(2, None, (64, 32)), (2, 3, (24, 12)), (3, None, (4, 16, 8))])
+@pytest.mark.parametrize(("dims", "cells", "region"), [(2, None, (64, 32)), (2, 3, (24, 12)), (3, None, (8, 32, 16))])
 def test_the_unlabelled_region_is_of_whole_cells(dims: int, cells: int | None, region: tuple[int, ...]) -> None:
     changes = {"network": {"dims": dims}, "semi_supervised": {"cells": cells}}
     run = Run.model_validate(yaml.safe_load(SMALLEST_RUN) | changes)
