@@ -41,7 +41,7 @@ def write_series(folder: Path, axes: str) -> Run:
         "preset": "small",
         "out": "out",
         "network": {"filters": [8, 8, 8], "latents": 4},
-        "training": {"steps": 60, "epoch_steps": 20, "batch_size": 12, "accelerator": "cpu"},
+        "training": {"steps": 150, "epoch_steps": 50, "batch_size": 12, "accelerator": "cpu"},
         "semi_supervised": {"steps": 0},
     } | ({"channels": ["nuclei", "cytoplasm"]} if "c" in axes else {})
     (folder / "run.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")

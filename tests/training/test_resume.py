@@ -198,8 +198,9 @@ def test_ctrl_c_writes_a_model_and_the_training_resumes_to_the_same_bits(
         stage = run.out / ("supervised" if kind is Supervised else "semi_supervised")
         best = torch.load(stage / "best.ckpt", weights_only=True)
         assert best["global_step"] == 3, "the last whole epoch"
-        key = "classifier.head.classify.weight"
-        assert torch.equal(stopped.segmenter_state[key], best["state_dict"][f"hvae.{key}"])
+        key = "head.classify.weight"
+        prefix = "hvae.classifier" if kind is Supervised else "pseudo_labels.teacher"
+        assert torch.equal(stopped.segmenter_state[f"classifier.{key}"], best["state_dict"][f"{prefix}.{key}"])
     assert_same_training(train(run, resume=True).parent, expected)
 
 
