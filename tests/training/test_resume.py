@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -177,6 +178,20 @@ def test_a_training_that_is_killed_twice_resumes_to_the_same_bits(
     assert_same_training(train(run, resume=True).parent, expected)
     logs = sorted(path.name for path in (run.out / "supervised").glob("*.csv"))
     assert logs == ["metrics.1.csv", "metrics.csv"]
+
+
+def test_the_seconds_of_a_resumed_training_count_those_before_the_interruption(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = run_of(folder, "plain", out="timed")
+    with monkeypatch.context() as planted:
+        at_step(planted, Supervised, 2, lambda: time.sleep(0.7))
+        at_step(planted, SemiSupervised, 4, crash)
+        with pytest.raises(CrashError):
+            train(run)
+    with monkeypatch.context() as planted:
+        at_step(planted, SemiSupervised, 4, lambda: time.sleep(0.3))
+        assert 1 < Checkpoint.load(train(run, resume=True)).training.seconds < 60
 
 
 @pytest.mark.parametrize(
