@@ -18,11 +18,14 @@ from eseg_zoo.config import LossWeights
 from eseg_zoo.losses import (
     Anchors,
     LossTerms,
+    UnlabelledTerms,
     class_posterior_loss,
     contrastive_loss,
     inpainting_loss,
     ladder_kl,
     loss_terms,
+    pseudo_label_loss,
+    unlabelled_terms,
 )
 from eseg_zoo.model.hvae import Generation
 from eseg_zoo.model.latent import Gaussian
@@ -134,6 +137,17 @@ def test_contrastive_of_a_thousand_samples_equals_plain_loops() -> None:
     labels = torch.randint(5, (1000,), generator=generator)
     expected = contrastive_by_loops(means.tolist(), labels.tolist())
     assert contrastive_loss(means, labels, classes=5).item() == pytest.approx(expected)
+
+
+def test_thousands_of_samples_with_duplicates_have_a_finite_gradient() -> None:
+    generator = torch.Generator().manual_seed(0)
+    distinct = torch.randn((300, 4), generator=generator)
+    means = distinct[torch.randint(300, (3000,), generator=generator)].requires_grad_()
+    loss = contrastive_loss(means, torch.randint(5, (3000,), generator=generator), classes=5)
+    (gradient,) = torch.autograd.grad(loss, means)
+    assert loss.isfinite()
+    assert gradient.isfinite().all()
+    assert gradient.abs().max() > 0
 
 
 # ----------------------------------------------------------------------------------------------------- inpainting
@@ -285,3 +299,107 @@ def test_loss_terms_are_taken_at_the_anchors() -> None:
     assert found.contrastive.item() == pytest.approx(sum(levels) / 2, rel=1e-5)
     log_probabilities = at(generation.logits, (1, 3), (2, 0)).log_softmax(1)
     assert found.cross_entropy.item() == pytest.approx(-(log_probabilities[0, 2] + log_probabilities[1, 0]).item() / 2)
+
+
+# ----------------------------------------------------------------------------------------------------- unlabelled
+
+
+def mixture_bound_by_hand(mixture: MixturePrior, q: Gaussian) -> list[float]:
+    """-log sum_c pi_c exp(-KL(q || p_c)) at every cell of q (b, latents, *cells), one after the other."""
+    found = []
+    for place in itertools.product(*(range(n) for n in (q.mean.shape[0], *q.mean.shape[2:]))):
+        index = (place[0], slice(None), *place[1:])
+        posterior = Normal(q.mean[index], (0.5 * q.log_variance[index]).exp())
+        components = Normal(mixture.means, (0.5 * mixture.log_variances).exp())
+        kls = reference_kl(posterior, components).sum(1).tolist()
+        found.append(-math.log(sum(math.exp(-kl) / len(kls) for kl in kls)))
+    return found
+
+
+def random_generation(*cells: int) -> Generation:
+    """Two levels; the region is 4 pixels for each cell of the coarsest."""
+    fine, region = [2 * n for n in cells], [4 * n for n in cells]
+    generator = torch.Generator().manual_seed(0)
+    return Generation(
+        torch.randn((2, 3, *region), generator=generator),
+        torch.randn((2, 3, *cells), generator=generator),
+        [random_gaussian(1, 2, 2, *fine), random_gaussian(2, 2, 2, *cells)],
+        [random_gaussian(3, 2, 2, *fine)],
+        torch.randn((2, 1, *region), generator=generator),
+    )
+
+
+@pytest.mark.parametrize("cells", [(2, 3), (1, 2, 1)], ids=["2D", "3D"])
+def test_unlabelled_terms_are_the_mixture_bound_at_every_cell_the_ladder_and_the_inpainting(
+    cells: tuple[int, ...],
+) -> None:
+    mixture, generation = MixturePrior(3, 2).requires_grad_(False), random_generation(*cells)
+    mixture.means.mul_(0.2)  # they overlap, so that every component counts
+    image, hidden = torch.randn_like(generation.reconstruction), torch.ones_like(generation.reconstruction)
+    found = unlabelled_terms(generation, mixture, image=image, hidden=hidden)
+    bounds = mixture_bound_by_hand(mixture, generation.posteriors[-1])
+    ladder = ladder_kl(generation.posteriors, generation.ladder_priors).item()
+    assert found.kl.item() == pytest.approx(sum(bounds) / len(bounds) + ladder, rel=1e-5)
+    expected = 0.5 * (image - generation.reconstruction).square().mean()
+    assert found.inpainting.item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_the_unlabelled_kl_of_one_cell_between_two_components_is_hand_worked() -> None:
+    mixture = MixturePrior(2, 2)  # means (5, 0) and (0, 5), unit variance
+    q = Gaussian(torch.tensor([5.0, 1.0]).reshape(1, 2, 1, 1), torch.zeros(1, 2, 1, 1))
+    generation = Generation(torch.zeros(1, 2, 2, 2), torch.zeros(1, 2, 1, 1), [q], [], torch.zeros(1, 1, 2, 2))
+    found = unlabelled_terms(generation, mixture, image=torch.zeros(1, 1, 2, 2), hidden=torch.zeros(1, 1, 2, 2))
+    # KL 1/2 and (25 + 16) / 2.
+    assert found.kl.item() == pytest.approx(-math.log(0.5 * math.exp(-0.5) + 0.5 * math.exp(-20.5)))
+    assert found.inpainting.item() == 0
+
+
+def test_the_unlabelled_kl_pulls_a_posterior_to_the_nearest_component() -> None:
+    mixture = MixturePrior(2, 2)
+    mean = torch.tensor([3.0, 1.0]).reshape(1, 2, 1, 1).requires_grad_()
+    q = Gaussian(mean, torch.zeros(1, 2, 1, 1))
+    generation = Generation(torch.zeros(1, 2, 2, 2), torch.zeros(1, 2, 1, 1), [q], [], torch.zeros(1, 1, 2, 2))
+    blank = torch.zeros(1, 1, 2, 2)
+    unlabelled_terms(generation, mixture, image=blank, hidden=blank).total(LossWeights(beta=2.0)).backward()
+    assert mean.grad is not None
+    # The KLs are (4 + 1) / 2 and (9 + 16) / 2: the second component has a share of 1 / (1 + e^10).
+    share = 1 / (1 + math.exp(10))
+    expected = [(1 - share) * -2 + share * 3, (1 - share) * 1 + share * -4]
+    assert mean.grad.flatten().tolist() == pytest.approx([2 * value for value in expected])
+
+
+def test_unlabelled_terms_are_weighted() -> None:
+    terms = UnlabelledTerms(torch.tensor(2.0), torch.tensor(3.0))
+    assert terms.total(LossWeights(alpha=0.5, beta=0.1)).item() == pytest.approx(1.3)
+
+
+# -------------------------------------------------------------------------------------------------- pseudo-labels
+
+
+def test_pseudo_label_loss_is_the_mean_cross_entropy_of_the_chosen_pixels() -> None:
+    logits = torch.tensor([[0.7, 0.1], [0.3, 0.9]]).log()[None, :, None]  # 2 classes, 1 x 2 pixels
+    targets = torch.tensor([[0.8, 0.5], [0.2, 0.5]])[None, :, None]
+    first, second = (
+        -(0.8 * math.log(0.7) + 0.2 * math.log(0.3)),
+        -(0.5 * math.log(0.1) + 0.5 * math.log(0.9)),
+    )
+    for chosen, expected in (([True, True], (first + second) / 2), ([True, False], first), ([False, True], second)):
+        found = pseudo_label_loss(logits, targets, torch.tensor(chosen)[None, None])
+        assert found.item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_gradient_of_a_pseudo_label_is_the_difference_of_the_probabilities() -> None:
+    logits = torch.randn(2, 3, 2, 2, requires_grad=True)
+    targets = torch.randn(2, 3, 2, 2).softmax(1)
+    chosen = torch.rand(2, 2, 2) > 0.3
+    (gradient,) = torch.autograd.grad(pseudo_label_loss(logits, targets, chosen), logits)
+    expected = (logits.softmax(1) - targets) * chosen[:, None] / chosen.sum()
+    torch.testing.assert_close(gradient, expected.detach())
+
+
+def test_pseudo_labels_without_a_chosen_pixel_cost_nothing() -> None:
+    logits = torch.randn(2, 3, 2, 2, requires_grad=True)
+    loss = pseudo_label_loss(logits, torch.full((2, 3, 2, 2), 1 / 3), torch.zeros(2, 2, 2, dtype=torch.bool))
+    (gradient,) = torch.autograd.grad(loss, logits)
+    assert loss.item() == 0
+    assert gradient.abs().max() == 0

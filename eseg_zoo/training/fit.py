@@ -15,7 +15,7 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, Timer
 from lightning.pytorch.loggers import CSVLogger
 from torch.utils.data import DataLoader
 
@@ -34,6 +34,7 @@ class Fitted:
     """What came of a stage."""
 
     steps: int
+    seconds: float  # of training, without the time between an interruption and its resumption
     validation: dict[str, float]  # 'mean_dice', 'loss', 'dice/<class>' of the weights it ended with
     interrupted: bool
 
@@ -77,7 +78,8 @@ def fit(stage: Stage, batches: StepBatches, held_out: list[Batch], folder: Path,
     with quiet_lightning():
         last = EpochCheckpoint(folder, filename="last", enable_version_counter=False)
         best = EpochCheckpoint(folder, filename="best", monitor=CHOICE, mode="max", enable_version_counter=False)
-        callbacks: list[Callback] = [TrainingProgress(name, settings.steps), RandomState(batches)]
+        timer = Timer()
+        callbacks: list[Callback] = [timer, TrainingProgress(name, settings.steps), RandomState(batches)]
         if settings.ema:
             callbacks.append(MovingAverage(settings.ema))
         if validated:
@@ -107,7 +109,7 @@ def fit(stage: Stage, batches: StepBatches, held_out: list[Batch], folder: Path,
             stage.load_state_dict(torch.load(best.best_model_path, weights_only=True)["state_dict"])
         if validated:
             trainer.validate(stage, validation, verbose=False)
-    return Fitted(trainer.global_step, _figures(trainer), interruption.is_set())
+    return Fitted(trainer.global_step, timer.time_elapsed(), _figures(trainer), interruption.is_set())
 
 
 def _logger(folder: Path) -> CSVLogger:

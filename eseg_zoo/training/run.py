@@ -6,7 +6,6 @@ import json
 import logging
 import pickle
 import shutil
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -78,17 +77,17 @@ def train(run: Run, *, force: bool = False, resume: bool = False) -> Path:
     source = PatchSource.of(data.images, region, data.statistics, widest=run.unlabelled_region(geometry.stride))
     hvae = _network(run, architecture)
     make_folder(run.out)
-    started, steps = time.monotonic(), 0
+    steps, seconds = 0, 0.0
     with _writing_to(run.out):
         _prepare(run, force=force, resume=resume)
         for plan in plans(run):
             fitted = _fit(run, plan, hvae, source, data)
-            steps += fitted.steps
+            steps, seconds = steps + fitted.steps, seconds + fitted.seconds
             if fitted.interrupted:
                 break
     names = tuple(run.classes.values())
     record = TrainingRecord(
-        seconds=time.monotonic() - started,
+        seconds=seconds,
         steps=steps,
         labelled_pixels=_pixels(data.training, names),
         labelled_fraction=data.labelled_fraction,

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eseg_zoo.data.patches import Padded, PatchGeometry, Symmetry
+from eseg_zoo.data.patches import Padded, PatchGeometry, Symmetry, scattered_squares
 
 PLANE = PatchGeometry((4, 4), (3, 3))
 VOLUME = PatchGeometry((2, 4, 4), (1, 3, 3))
@@ -59,6 +59,22 @@ def test_cutting_copies_nothing() -> None:
     assert np.shares_memory(PLANE.cut(padded, (10, 10), (0, 0)), padded.pixels)
 
 
+@given(st.integers(1, 6), st.integers(1, 6), st.integers(0, 15), st.integers(0, 15))
+def test_a_padded_section_is_reflected_and_knows_its_size(height: int, width: int, above: int, beside: int) -> None:
+    section = pixels(height, width)
+    padded = Padded.of(section, (above, beside))
+    assert padded.space == (height, width)
+    assert padded.pixels.shape == (2, height + 2 * above, width + 2 * beside)
+    for y, x in np.ndindex(padded.pixels.shape[1:]):
+        inner = []
+        for place, length in ((y - above, height), (x - beside, width)):
+            there = place
+            while not 0 <= there < length:  # mirrored at the edge as often as need be
+                there = -1 - there if there < 0 else 2 * length - 1 - there
+            inner.append(there)
+        assert padded.pixels[0, y, x] == section[0, *inner]
+
+
 # ---------------------------------------------------------------------------------------------------------- masks
 
 
@@ -101,6 +117,42 @@ def test_the_mask_hides_every_mirror_image_of_what_it_hides(side: int) -> None:
             (y, x), reach = anchor, side // 2
             secret = section[0, max(y - reach, 0) : y + reach + 1, max(x - reach, 0) : x + reach + 1]
             np.testing.assert_array_equal(mask, np.isin(patch, secret))
+
+
+@pytest.mark.parametrize(("size", "side"), [((13, 9), 3), ((4, 7), 5), ((3, 3), 9), ((5, 6, 7), 2), ((8,), 1)], ids=str)
+def test_scattered_squares_are_whole_cells_of_a_shifted_grid(size: tuple[int, ...], side: int) -> None:
+    for seed in range(20):
+        mask = scattered_squares(size, 0.4, side, np.random.default_rng(seed))
+        assert mask.shape == size
+        assert mask.dtype == bool
+        shifts = product(range(side), repeat=len(size))
+        assert any(constant_on_cells(mask, side, shift) for shift in shifts)
+
+
+def constant_on_cells(mask: np.ndarray, side: int, shift: tuple[int, ...]) -> bool:
+    """Whether all pixels of each cell of the grid with this origin are alike."""
+    seen: dict[tuple[int, ...], bool] = {}
+    return all(
+        seen.setdefault(tuple((p + s) // side for p, s in zip(place, shift, strict=True)), bool(value)) == value
+        for place, value in np.ndenumerate(mask)
+    )
+
+
+@pytest.mark.parametrize("side", [1, 3, 15])
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_scattered_squares_cover_the_share_at_every_pixel(share: float, side: int) -> None:
+    rng = np.random.default_rng(0)
+    covered = np.mean([scattered_squares((7, 10), share, side, rng) for _ in range(1500)], axis=0)
+    np.testing.assert_allclose(covered, share, atol=5 * (share * (1 - share) / 1500) ** 0.5)
+
+
+def test_the_grid_of_scattered_squares_begins_anywhere() -> None:
+    rng, counts = np.random.default_rng(0), np.zeros(4)
+    for _ in range(800):
+        mask = scattered_squares((1, 40), 0.5, 4, rng)[0]
+        changes = np.flatnonzero(np.diff(mask)) + 1
+        counts[changes[0] % 4] += len(changes) > 0
+    assert counts.min() > 140
 
 
 # ----------------------------------------------------------------------------------------------------- symmetries

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from eseg_zoo.data.patches import PatchGeometry, Symmetry
-from eseg_zoo.data.sampling import AnchorSet, Batch, PatchSource, draw_balanced
+from eseg_zoo.data.sampling import AnchorSet, Batch, PatchSource, draw_anywhere, draw_balanced
 from eseg_zoo.data.statistics import Statistics
 
 # Class 0: a diagonal stroke and a point; class 1: a stroke beside the first one; -1: not labelled.
@@ -158,6 +158,46 @@ def test_a_draw_follows_its_generator() -> None:
     anchors = anchor_set([0] * 50 + [1] * 50)
     first, again, other = (draw_balanced(anchors, 20, np.random.default_rng(s)).places.tolist() for s in (0, 0, 1))
     assert first == again != other
+
+
+# -------------------------------------------------------------------------------------------------------- anywhere
+
+
+def source_of(*shapes: tuple[int, ...]) -> PatchSource:
+    geometry = PatchGeometry((2,) * len(shapes[0]), (1,) * len(shapes[0]))
+    return PatchSource.of([np.zeros((1, *shape)) for shape in shapes], geometry, Statistics(np.zeros(1), np.ones(1)))
+
+
+@pytest.mark.parametrize("shapes", [((2, 5), (4, 4), (3, 3)), ((1, 2, 3), (2, 2, 5), (3, 1, 1))], ids=["2D", "3D"])
+def test_every_pixel_of_the_chosen_sections_is_equally_likely(shapes: tuple[tuple[int, ...], ...]) -> None:
+    drawn = draw_anywhere(source_of(*shapes), [0, 1], 26_000, np.random.default_rng(0))
+    places, counts = np.unique(drawn.places, axis=0, return_counts=True)
+    assert places.tolist() == [[i, *place] for i in (0, 1) for place in np.ndindex(shapes[i])]
+    np.testing.assert_allclose(counts, 1000, atol=150)  # five standard deviations
+    assert set(drawn.labels.tolist()) == {-1}
+
+
+def test_pixels_from_anywhere_follow_the_generator() -> None:
+    first, again, other = (
+        draw_anywhere(source_of((9, 9)), [0], 20, np.random.default_rng(seed)).places.tolist() for seed in (0, 0, 1)
+    )
+    assert first == again != other
+
+
+def test_a_wider_region_is_cut_from_the_same_padded_sections() -> None:
+    statistics = Statistics(np.zeros(2), np.ones(2))
+    source = PatchSource.of(images(), GEOMETRY, statistics, widest=(8, 12))
+    wide = source.with_region((8, 12))
+    assert wide.padded is source.padded
+    anchors = AnchorSet(np.array([[0, 0, 0], [1, 8, 7]]), np.array([0, 1]), np.arange(2))
+    phases = np.array([[7, 11], [0, 0]])
+    batch = wide.batch(anchors, phases, mask_sides=np.zeros(2, int))
+    assert batch.patches.shape == (2, 2, 14, 18)
+    assert batch.target.shape == (2, 2, 8, 12)
+    assert batch.patches[0, 0, 3 + 7, 3 + 11] == images()[0][0, 0, 0]
+    assert batch.patches[1, 0, 3, 3] == images()[1][0, 8, 7]
+    narrow = source.batch(anchors, np.zeros((2, 2), int), mask_sides=np.zeros(2, int))
+    assert narrow.patches.shape == (2, 2, 10, 10)
 
 
 # -------------------------------------------------------------------------------------------------------- batches

@@ -113,3 +113,7 @@ def test_the_decay_rises_to_its_limit() -> None:
     zero, one = torch.zeros(()), torch.ones(())
     kept = [1 - float(moving_average(0.9, zero, one, torch.tensor(n))) for n in (1, 8, 80, 81, 1000)]
     np.testing.assert_allclose(kept, [2 / 11, 0.5, 0.9, 0.9, 0.9], atol=1e-6)
+
+
+def test_counters_are_not_averaged() -> None:
+    assert int(moving_average(0.9, torch.tensor(3), torch.tensor(7), torch.tensor(50))) == 7
