@@ -327,14 +327,18 @@ def test_a_pretraining_is_used_for_the_same_classes(inputs: Path, pretrained: Pa
             torch.testing.assert_close(value, state[f"hvae.{key}"], rtol=0, atol=1e-8)
 
 
+def label_classes(folder: Path, count: int) -> dict[int, str]:
+    """Add labels of more classes and return the names of all."""
+    labels = tifffile.imread(folder / "labels.tif")
+    for value in range(5, 3 + count):
+        labels[:, 2 * value, 20:24] = value
+    tifffile.imwrite(folder / "labels.tif", labels, photometric="minisblack")
+    return {1: "dark", 4: "bright"} | {value: f"class {value}" for value in range(5, 3 + count)}
+
+
 @pytest.mark.parametrize("classes", [3, 6])
 def test_a_pretraining_is_used_for_another_number_of_classes(inputs: Path, pretrained: Path, classes: int) -> None:
-    labels = tifffile.imread(inputs / "labels.tif")
-    for value in range(5, 3 + classes):
-        labels[:, 2 * value, 20:24] = value
-    tifffile.imwrite(inputs / "labels.tif", labels, photometric="minisblack")
-    names = {1: "dark", 4: "bright"} | {value: f"class {value}" for value in range(5, 3 + classes)}
-    state = torch.load(pretrained, weights_only=True)["state_dict"]
+    names, state = label_classes(inputs, classes), torch.load(pretrained, weights_only=True)["state_dict"]
     found = started(inputs, pretrained, classes=names)
     new = {key for key, value in found.segmenter_state.items() if state.get(f"hvae.{key}", value).shape != value.shape}
     assert new == {
@@ -363,7 +367,7 @@ def test_a_pretraining_of_another_network_is_refused(inputs: Path, pretrained: P
 def test_as_many_classes_as_filters_do_not_hide_another_network(inputs: Path, pretrained: Path) -> None:
     """Whether a layer belongs to the classes is not told by a size of it that equals their number."""
     with pytest.raises(CheckpointError, match="is of another network"):
-        started(inputs, pretrained, network={"filters": [2, 2], "latents": 2})
+        started(inputs, pretrained, network={"filters": [6, 6], "latents": 3}, classes=label_classes(inputs, 6))
 
 
 @pytest.mark.parametrize(
