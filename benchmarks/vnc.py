@@ -107,7 +107,7 @@ def judge(scores: NDArray[np.floating], truth: NDArray[np.uint8]) -> dict[str, f
 
 @dataclass(frozen=True)
 class Judged:
-    """Dice by class over every pixel of slices 12-13: of the bare argmax, and after the correction."""
+    """Dice by class over every pixel of slices 12-13: of the calibrated argmax, and after the correction for frequencies."""
 
     argmax: dict[str, float]
     corrected: dict[str, float]
@@ -117,6 +117,6 @@ def judge_method(predict: LogitsOfSlice, volume: Volume, *, training: NDArray[An
     """Return the judgement of a method that is given the common correction; `training` as in `common_correction`."""
     found = np.stack([predict(volume.raw[z]) for z in UNSEEN])
     correction = common_correction(predict, volume, training=training, held_out=found)
-    corrected = found / correction.temperature + correction.shift[:, None, None]
+    calibrated = np.stack([correction.calibrate(logits) for logits in found])
     truth = volume.labels["dense"][list(UNSEEN)]
-    return Judged(judge(found, truth), judge(corrected, truth))
+    return Judged(judge(calibrated, truth), judge(calibrated + correction.shift[:, None, None], truth))

@@ -209,8 +209,8 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     "default": {},
     "small": {
         "network": {"width": 32, "latents": 16},
-        "training": {"steps": 1500, "batch_size": 32, "patience": 20},
-        "semi_supervised": {"steps": 1500, "labelled": 16, "unlabelled": 8},
+        "training": {"steps": 1000, "batch_size": 32, "patience": 20},
+        "semi_supervised": {"steps": 2000, "labelled": 16, "unlabelled": 8},
     },
 }
 

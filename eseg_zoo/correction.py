@@ -7,15 +7,19 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from eseg_zoo.calibration import fit_temperature
+from eseg_zoo.calibration import fit_biases, fit_temperature
 from eseg_zoo.frequencies import consistent_frequencies, largest_strength, log_prior_shift, supported_strength
 
 
 @dataclass(frozen=True)
 class Correction:
-    """Probabilities are softmax(logits / temperature + shift), with shift = strength * log(frequencies / training)."""
+    """Probabilities are softmax(logits / temperature + biases + shift).
+
+    The shift, strength * log(frequencies / training), is that from the classes' frequencies in training to the data's.
+    """
 
     temperature: float
+    biases: NDArray[np.float64]  # what held-out labels say of each class, (classes,), sum 0
     frequencies: NDArray[np.float64]  # of the data, (classes,), sum 1
     strength: float  # 0 (no correction of the frequencies) to 1
     reason: str  # why the strength is below its limit; empty if it is not
@@ -23,8 +27,12 @@ class Correction:
 
     @property
     def shift(self) -> NDArray[np.float64]:
-        """What is added to the logits (classes,)."""
+        """What the class frequencies add to the logits (classes,)."""
         return log_prior_shift(self.frequencies, training=self.training, strength=self.strength)
+
+    def calibrate(self, logits: NDArray[np.floating]) -> NDArray[np.floating]:
+        """Return calibrated logits, with every class equally frequent, of logits (classes, ...)."""
+        return logits / self.temperature + self.biases.reshape(-1, *[1] * (logits.ndim - 1))
 
 
 @dataclass(frozen=True)
@@ -44,18 +52,21 @@ def fit_correction(
     limit: float = 1,
     seed: int = 0,
 ) -> Correction:
-    """Return the correction: temperature from the held-out labels, frequencies by EM unless they are given, guarded.
+    """Return the correction: calibration from the held-out labels, frequencies by EM unless they are given, guarded.
 
     `unlabelled` are logits (pixels, classes) of pixels all over the data. `limit` is the largest strength; it is
     lowered where a class would vanish or held-out labels speak against it (see `frequencies`).
     """
-    # The temperature is fitted with every class equally frequent, so the logits must be those of such a classifier.
-    temperature = fit_temperature(held_out.logits - np.log(training), held_out.labels)
+    # Calibrated with every class equally frequent, so the logits must be those of such a classifier.
+    balanced = held_out.logits - np.log(training)
+    temperature = fit_temperature(balanced, held_out.labels)
+    biases = fit_biases(balanced / temperature, held_out.labels)
     if frequencies is None:
+        # Without the biases: with them EM found too little of the rarest class in every comparison.
         frequencies = consistent_frequencies(unlabelled, temperature=temperature, training=training)
-    safe = largest_strength(unlabelled / temperature, frequencies, training=training, limit=limit)
+    safe = largest_strength(unlabelled / temperature + biases, frequencies, training=training, limit=limit)
     strength = supported_strength(
-        held_out.logits / temperature,
+        held_out.logits / temperature + biases,
         held_out.labels,
         frequencies,
         training=training,
@@ -65,4 +76,4 @@ def fit_correction(
     reason = ""
     if strength < limit:
         reason = "more would cost Dice on the held-out labels" if strength < safe else "more would erase a rare class"
-    return Correction(temperature, frequencies, strength, reason, training)
+    return Correction(temperature, biases, frequencies, strength, reason, training)

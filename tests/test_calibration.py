@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy.special import softmax
 
-from eseg_zoo.calibration import fit_temperature, without_temperature
+from eseg_zoo.calibration import fit_biases, fit_temperature, without_temperature
 
 
 def labelled_logits(pixels: int = 20_000) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
@@ -29,6 +29,25 @@ def test_without_labels_the_temperature_is_1() -> None:
 
 def test_one_confident_mistake_does_not_flatten_everything() -> None:
     assert fit_temperature(np.array([[20.0, 0]]), np.array([1])) < 10
+
+
+def test_the_biases_take_back_what_was_added_to_the_logits_of_a_class() -> None:
+    logits, labels = labelled_logits()
+    found = fit_biases(logits - [0.5, 0, -1], labels)
+    assert found.sum() == pytest.approx(0, abs=1e-9)
+    # Drawn balanced, so weighting each class the same leaves the biases as they are.
+    np.testing.assert_allclose(found - found[1], [0.5, 0, -1], atol=0.06)
+
+
+def test_how_often_a_class_is_labelled_says_nothing_of_its_bias() -> None:
+    logits, labels = labelled_logits()
+    kept = (labels != 0) | (np.arange(len(labels)) % 4 == 0)
+    np.testing.assert_allclose(fit_biases(logits[kept], labels[kept]), fit_biases(logits, labels), atol=0.05)
+
+
+def test_few_labels_move_the_biases_little_and_none_not_at_all() -> None:
+    assert np.abs(fit_biases(np.array([[9.0, 0, 0]]), np.array([1]))).max() < 0.2
+    np.testing.assert_array_equal(fit_biases(np.zeros((0, 3)), np.zeros(0, int)), np.zeros(3))
 
 
 @pytest.mark.parametrize("shape", [(50,), (4, 5)], ids=str)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.special import log_softmax
 from scipy.stats import norm
 
-from eseg_zoo.calibration import fit_temperature
+from eseg_zoo.calibration import fit_biases, fit_temperature
 from eseg_zoo.correction import Correction, HeldOut, fit_correction
 from eseg_zoo.frequencies import consistent_frequencies, largest_strength, supported_strength
 
@@ -38,14 +38,16 @@ def test_the_correction_agrees_with_its_parts() -> None:
     known, seen = held_out(sharpness=2), unlabelled(sharpness=2)
     found = fit_correction(known, seen, training=BALANCED, seed=3)
     temperature = fit_temperature(known.logits, known.labels)
+    biases = fit_biases(known.logits / temperature, known.labels)
     frequencies = consistent_frequencies(seen, temperature=temperature, training=BALANCED)
-    safe = largest_strength(seen / temperature, frequencies, training=BALANCED, limit=1)
+    safe = largest_strength(seen / temperature + biases, frequencies, training=BALANCED, limit=1)
     rng = np.random.default_rng(3)
     strength = supported_strength(
-        known.logits / temperature, known.labels, frequencies, training=BALANCED, limit=safe, rng=rng
+        known.logits / temperature + biases, known.labels, frequencies, training=BALANCED, limit=safe, rng=rng
     )
     assert found.temperature == pytest.approx(temperature, rel=1e-6)
     np.testing.assert_allclose(found.frequencies, frequencies, rtol=1e-4)
+    np.testing.assert_allclose(found.biases, biases, atol=1e-6)
     assert found.strength == strength
     assert found.temperature == pytest.approx(2, rel=0.15)
     np.testing.assert_allclose(found.frequencies, RARE, atol=0.03)
@@ -53,8 +55,23 @@ def test_the_correction_agrees_with_its_parts() -> None:
 
 def test_the_shift_is_the_strength_times_the_log_ratio_of_the_frequencies() -> None:
     training = np.array([0.5, 0.3, 0.2])
-    correction = Correction(1.5, RARE, strength=0.4, reason="", training=training)
+    correction = Correction(1.5, np.array([0.1, 0.2, -0.3]), RARE, strength=0.4, reason="", training=training)
     np.testing.assert_allclose(correction.shift, 0.4 * np.log(RARE / training))
+
+
+@pytest.mark.parametrize("shape", [(), (6,), (4, 5), (2, 3, 4)], ids=str)
+def test_calibrating_divides_by_the_temperature_and_adds_each_class_its_bias(shape: tuple[int, ...]) -> None:
+    correction = Correction(1.5, np.array([0.1, 0.2, -0.3]), RARE, strength=1, reason="", training=BALANCED)
+    logits = np.random.default_rng(0).normal(size=(3, *shape))
+    expected = [logits[0] / 1.5 + 0.1, logits[1] / 1.5 + 0.2, logits[2] / 1.5 - 0.3]
+    np.testing.assert_allclose(correction.calibrate(logits), expected)
+
+
+def test_a_class_that_the_classifier_is_blind_to_in_unseen_images_gets_its_frequency_back() -> None:
+    blind = np.array([0, -1.5, 0])
+    known, seen = held_out(1000), unlabelled() + blind
+    found = fit_correction(HeldOut(known.logits + blind, known.labels), seen, training=BALANCED)
+    np.testing.assert_allclose((found.biases - found.biases[0]) * found.temperature, -blind, atol=0.35)
 
 
 @pytest.mark.parametrize("training", [BALANCED, RARE, np.array([0.6, 0.3, 0.1])], ids=["balanced", "natural", "other"])

@@ -42,6 +42,7 @@ def finish(
     segmenter.mean.copy_(torch.from_numpy(data.statistics.mean).reshape(segmenter.mean.shape))
     segmenter.std.copy_(torch.from_numpy(data.statistics.std).reshape(segmenter.std.shape))
     correction = _correction(run, data, segmenter, _held_out(hvae.classifier, source, data, run))
+    _add_to_logits(segmenter.classifier, correction.temperature * correction.biases)
     segmenter.temperature.fill_(correction.temperature)
     segmenter.log_prior_shift.copy_(torch.from_numpy(correction.shift).reshape(segmenter.log_prior_shift.shape))
     return Checkpoint(
@@ -67,7 +68,7 @@ def _correction(run: Run, data: TrainingData, segmenter: DenseSegmenter, held_ou
     balanced = np.full(len(run.classes), 1 / len(run.classes))
     if run.frequencies == "balanced":
         temperature = fit_temperature(held_out.logits, held_out.labels)
-        return Correction(temperature, balanced, run.prior_strength, "", balanced)
+        return Correction(temperature, np.zeros_like(balanced), balanced, run.prior_strength, "", balanced)
     given = None
     if isinstance(run.frequencies, dict):
         given = np.array([run.frequencies[name] for name in run.classes.values()])
@@ -79,6 +80,14 @@ def _correction(run: Run, data: TrainingData, segmenter: DenseSegmenter, held_ou
     if found.reason:
         log.warning("The correction for class frequencies has strength %.2f: %s.", found.strength, found.reason)
     return found
+
+
+def _add_to_logits(classifier: Classifier, amounts: NDArray[np.float64]) -> None:
+    """Add `amounts` (classes,) to what the classifier returns, in its last layer."""
+    bias = classifier.head.classify.bias
+    assert isinstance(bias, torch.Tensor)
+    with torch.no_grad():
+        bias += torch.from_numpy(amounts).to(bias)
 
 
 def _held_out(classifier: Classifier, source: PatchSource, data: TrainingData, run: Run) -> HeldOut:
