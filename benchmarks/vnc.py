@@ -107,7 +107,7 @@ def judge(scores: NDArray[np.floating], truth: NDArray[np.uint8]) -> dict[str, f
 
 @dataclass(frozen=True)
 class Judged:
-    """Dice by class over every pixel of slices 12-13: of the calibrated argmax, and after the correction for frequencies."""
+    """Dice by class over every pixel of slices 12-13, calibrated, without and with the correction for frequencies."""
 
     argmax: dict[str, float]
     corrected: dict[str, float]
