@@ -113,10 +113,21 @@ class Judged:
     corrected: dict[str, float]
 
 
-def judge_method(predict: LogitsOfSlice, volume: Volume, *, training: NDArray[Any] = BALANCED) -> Judged:
-    """Return the judgement of a method that is given the common correction; `training` as in `common_correction`."""
+def correct(
+    predict: LogitsOfSlice, volume: Volume, *, training: NDArray[Any] = BALANCED
+) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+    """Return a method's logits (slices, classes, y, x) of slices 12-13: calibrated, and corrected for frequencies too.
+
+    The correction is the common one; `training` as in `common_correction`.
+    """
     found = np.stack([predict(volume.raw[z]) for z in UNSEEN])
     correction = common_correction(predict, volume, training=training, held_out=found)
     calibrated = np.stack([correction.calibrate(logits) for logits in found])
+    return calibrated, calibrated + correction.shift[:, None, None]
+
+
+def judge_method(predict: LogitsOfSlice, volume: Volume, *, training: NDArray[Any] = BALANCED) -> Judged:
+    """Return the judgement of a method that is given the common correction; `training` as in `common_correction`."""
+    calibrated, corrected = correct(predict, volume, training=training)
     truth = volume.labels["dense"][list(UNSEEN)]
-    return Judged(judge(calibrated, truth), judge(calibrated + correction.shift[:, None, None], truth))
+    return Judged(judge(calibrated, truth), judge(corrected, truth))
