@@ -61,9 +61,13 @@ def train(
     """Train a model and print its figures."""
     settings = load_run(run)
     refuse_existing(settings.out / "model.pt", force=force or resume)
-    from eseg_zoo.training.run import train as train_run  # Lightning takes seconds to import; nothing else needs it
+    # Lightning takes seconds to import; nothing else needs it.
+    from eseg_zoo.training.processes import is_first
+    from eseg_zoo.training.run import train as train_run
 
     target = train_run(settings, force=force, resume=resume)
+    if not is_first():
+        return
     checkpoint = Checkpoint.load(target)
     figures = checkpoint.training.validation
     table = Table("class", "labelled pixels", "validation Dice", "frequency")

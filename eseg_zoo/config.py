@@ -134,7 +134,9 @@ class TrainingSettings(Settings):
     patience: int = Field(50, ge=1)
     """Validations without a gain of 0.001 in soft Dice before a stage stops."""
     batch_size: int = Field(128, ge=1)
-    """Patches of a step."""
+    """Patches of a step, for each process and each accumulated batch."""
+    accumulate: int = Field(1, ge=1)
+    """Batches whose gradients are averaged for one step, where memory does not hold them at once."""
     optimiser: Literal["adamw", "adamax"] = "adamw"
     """The rule of the steps; Adamax scales them by the largest recent gradient, AdamW by its mean square."""
     learning_rate: float = Field(2e-3, gt=0)
@@ -157,6 +159,13 @@ class TrainingSettings(Settings):
     """Share of the labelled strokes of each class kept for validation, unless `slices.validation` names slices."""
     accelerator: Literal["auto", "cpu", "gpu", "mps"] = "auto"
     """Where to compute."""
+    devices: int = Field(1, ge=1)
+    """Processes that train together, each on a GPU of its own or on a share of the CPU's cores; each takes whole
+    batches, so two of them see twice the patches in a step."""
+    strategy: Literal["auto", "ddp"] = "auto"
+    """How they do it; `ddp`, averaging their gradients, is the only way."""
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    """Number format of the arithmetic; `16-mixed` needs a GPU."""
 
 
 class PretrainingSettings(Settings):

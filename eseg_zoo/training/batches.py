@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import IterableDataset
 
@@ -14,6 +15,7 @@ from eseg_zoo.config import Run
 from eseg_zoo.data.augment import augment
 from eseg_zoo.data.patches import Symmetry, scattered_squares
 from eseg_zoo.data.sampling import AnchorSet, Batch, PatchSource, draw_anywhere, draw_balanced
+from eseg_zoo.training.processes import place
 
 # Enough to rank two models, few enough that validating costs little beside 100 steps.
 VALIDATION_ANCHORS_PER_CLASS = 100
@@ -36,6 +38,7 @@ class StepBatch(NamedTuple):
 class StepBatches(IterableDataset[StepBatch]):
     """`steps` batches an epoch, each of `labelled` patches and of `unlabelled` ones, which come from `sections`.
 
+    Of several processes that train together each draws the places, symmetries and masks for all and cuts its own part.
     The random state goes on from one epoch to the next; `state` and `restore` keep it over an interruption.
     """
 
@@ -57,8 +60,13 @@ class StepBatches(IterableDataset[StepBatch]):
         self.rng = np.random.default_rng(run.seed)
         # A stream of its own: augmenting more or less draws the same anchors.
         self.augmentation = torch.Generator().manual_seed(int(self.rng.spawn(1)[0].integers(2**63)))
+        self.rank, self.processes = 0, 1
 
     def __iter__(self) -> Iterator[StepBatch]:
+        rank, self.processes = place()
+        if rank != self.rank:  # another process than the first augments by a stream of its own
+            self.rank = rank
+            self.augmentation.manual_seed((self.augmentation.initial_seed() + rank) % 2**63)
         for _ in range(self.steps):
             yield StepBatch(
                 self._draw_labelled() if self.labelled else None,
@@ -76,14 +84,16 @@ class StepBatches(IterableDataset[StepBatch]):
 
     def _draw_labelled(self) -> Batch:
         mask, region = self.run.mask, self.source.geometry.region
-        anchors = draw_balanced(self.anchors, self.labelled, self.rng)
-        hidden = self.rng.random(self.labelled) < mask.probability
-        symmetries = self._draw_symmetries(self.labelled)
+        count, own = self._counts(self.labelled)
+        anchors = draw_balanced(self.anchors, count, self.rng)
+        hidden = self.rng.random(count) < mask.probability
+        symmetries = self._draw_symmetries(count)
+        phases = self.rng.integers(region, size=(count, len(region)))
         batch = self.source.batch(
-            anchors,
-            self.rng.integers(region, size=(self.labelled, len(region))),
-            mask_sides=np.where(hidden, mask.size, 0),
-            symmetries=symmetries,
+            anchors.select(own),
+            phases[own],
+            mask_sides=np.where(hidden, mask.size, 0)[own],
+            symmetries=symmetries and [symmetries[i] for i in own],
         )
         return augment(batch, self.source.geometry, self.run.augmentation, self.augmentation)
 
@@ -93,18 +103,26 @@ class StepBatches(IterableDataset[StepBatch]):
         The shape stays: zoom and elastic changes would move the teacher's labels.
         """
         mask, geometry = self.run.mask, self.wide.geometry
+        count, own = self._counts(self.unlabelled)
+        places = draw_anywhere(self.source, self.sections, count, self.rng)
+        phases = self.rng.integers(geometry.region, size=(count, len(geometry.region)))
+        symmetries = self._draw_symmetries(count)
         batch = self.wide.batch(
-            draw_anywhere(self.source, self.sections, self.unlabelled, self.rng),
-            self.rng.integers(geometry.region, size=(self.unlabelled, len(geometry.region))),
-            mask_sides=np.zeros(self.unlabelled, np.int64),
-            symmetries=self._draw_symmetries(self.unlabelled),
+            places.select(own),
+            phases[own],
+            mask_sides=np.zeros(len(own), np.int64),
+            symmetries=symmetries and [symmetries[i] for i in own],
         )
-        sides = self.rng.choice(mask.sides, self.unlabelled)
+        sides = self.rng.choice(mask.sides, count)
         squares = [scattered_squares(geometry.size, mask.share, int(side), self.rng) for side in sides]
-        hidden = torch.from_numpy(np.stack(squares)[:, None].astype(np.float32))
+        hidden = torch.from_numpy(np.stack(squares)[own, None].astype(np.float32))
         rigid = self.run.augmentation.model_copy(update={"zoom": 0.0, "elastic": 0.0})
         student = augment(batch._replace(hidden=hidden), geometry, rigid, self.augmentation)
         return Unlabelled(batch.patches, student)
+
+    def _counts(self, each: int) -> tuple[int, NDArray[np.int64]]:
+        """Return how many patches to draw for all processes, and which of them are this one's."""
+        return each * self.processes, np.arange(each) + each * self.rank
 
     def _draw_symmetries(self, count: int) -> list[Symmetry] | None:
         drawn = [Symmetry.draw(len(self.source.geometry.region), self.rng) for _ in range(count)]

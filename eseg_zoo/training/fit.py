@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import threading
+import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -61,6 +62,41 @@ class EpochCheckpoint(ModelCheckpoint):
             super().on_train_epoch_end(trainer, pl_module)
 
 
+class StopTogether(Callback):
+    """Ends the training after the step in which any of the processes was interrupted."""
+
+    def __init__(self, interruption: threading.Event):
+        self.interruption = interruption
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if trainer.strategy.reduce_boolean_decision(self.interruption.is_set(), all=False):
+            self.interruption.set()
+            trainer.should_stop = True
+
+
+class Waiting(Callback):
+    """Logs `train/waiting`: the share of an epoch's time that the steps waited for their batches, 0 to 1."""
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.began = self.ready = time.perf_counter()
+        self.waited = 0.0
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        self.waited += time.perf_counter() - self.ready
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        self.ready = time.perf_counter()
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        pl_module.log("train/waiting", self.waited / max(time.perf_counter() - self.began, 1e-9), sync_dist=True)
+
+
 class Patience(EarlyStopping):
     """Early stopping that also stops a training which had stopped before it was interrupted and resumed."""
 
@@ -79,14 +115,21 @@ def fit(stage: Stage, batches: StepBatches, held_out: list[Batch], folder: Path,
         last = EpochCheckpoint(folder, filename="last", enable_version_counter=False)
         best = EpochCheckpoint(folder, filename="best", monitor=CHOICE, mode="max", enable_version_counter=False)
         timer = Timer()
+        interruption = threading.Event()
         callbacks: list[Callback] = [timer, TrainingProgress(name, settings.steps), RandomState(batches)]
+        callbacks += [StopTogether(interruption), Waiting()]
         if settings.ema:
             callbacks.append(MovingAverage(settings.ema))
         if validated:
             callbacks += [best, Patience(CHOICE, mode="max", patience=settings.patience, min_delta=SMALLEST_GAIN)]
         trainer = pl.Trainer(
             accelerator=settings.accelerator,
-            devices=1,
+            devices=settings.devices,
+            # Not every step uses every weight: pre-training classifies nothing.
+            strategy="auto" if settings.devices == 1 else "ddp_find_unused_parameters_true",
+            precision=settings.precision,
+            accumulate_grad_batches=settings.accumulate,
+            use_distributed_sampler=False,  # every process validates on all that is held out, and draws its own part
             # Not max_steps: with that, Lightning would end the last epoch once more when a training is resumed.
             max_epochs=settings.steps // settings.epoch_steps,
             gradient_clip_val=settings.gradient_clip,
@@ -97,7 +140,7 @@ def fit(stage: Stage, batches: StepBatches, held_out: list[Batch], folder: Path,
         )
         unfinished = folder / "last.ckpt"
         validation: Any = DataLoader(held_out, batch_size=None) if validated else None  # type: ignore[arg-type]
-        with _stop_on_interrupt(trainer) as interruption:
+        with _setting_on_interrupt(interruption):
             trainer.fit(
                 stage,
                 DataLoader(batches, batch_size=None),
@@ -146,22 +189,20 @@ def quiet_lightning() -> Iterator[None]:
 
 
 @contextmanager
-def _stop_on_interrupt(trainer: pl.Trainer) -> Iterator[threading.Event]:
-    """Let the first Ctrl-C end the training after the step at hand, and set the event; a second one aborts it."""
-    interruption = threading.Event()
+def _setting_on_interrupt(interruption: threading.Event) -> Iterator[None]:
+    """Let the first Ctrl-C set the event, which ends the training after the step at hand; a second one aborts it."""
     if threading.current_thread() is not threading.main_thread():
-        yield interruption
+        yield
         return
     before = signal.getsignal(signal.SIGINT)
 
     def stop(number: int, frame: FrameType | None) -> None:
         log.warning("Stopping after this step; press Ctrl-C again to abort without a model.")
-        trainer.should_stop = True
         interruption.set()
         signal.signal(signal.SIGINT, before)
 
     signal.signal(signal.SIGINT, stop)
     try:
-        yield interruption
+        yield
     finally:
         signal.signal(signal.SIGINT, before)

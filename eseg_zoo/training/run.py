@@ -28,6 +28,7 @@ from eseg_zoo.training.batches import StepBatches, validation_batches
 from eseg_zoo.training.data import TrainingData, read_training_data
 from eseg_zoo.training.finish import finish
 from eseg_zoo.training.fit import Fitted, fit
+from eseg_zoo.training.processes import is_first
 from eseg_zoo.training.stages import Pretraining, SemiSupervised, Stage, Supervised
 
 log = logging.getLogger(__name__)
@@ -60,7 +61,8 @@ def train(run: Run, *, force: bool = False, resume: bool = False) -> Path:
 
     A stage's folder holds `metrics.csv`, `best.ckpt` and `last.ckpt`. An interruption (Ctrl-C) ends the training early
     and still writes the best model so far; `resume` goes on with an unfinished training, whatever ended it, and gives
-    the result that it would have had.
+    the result that it would have had. With `training.devices` above 1 the command line is started again for each of the
+    other processes, which end here without writing anything.
 
     Raises `InputError` for unusable data, `ConfigError` when the settings differ from those of the training to resume,
     and `OutputError` when there is a model or an unfinished training in `out` already (unless `force`), or when it
@@ -68,6 +70,7 @@ def train(run: Run, *, force: bool = False, resume: bool = False) -> Path:
     """
     target = run.out / "model.pt"
     refuse_existing(target, force=force or resume)
+    _check_precision(run.training)
     data = read_training_data(run)
     architecture = run.network.architecture(
         channels=data.channels, classes=len(run.classes), voxel_size=data.voxel_size
@@ -79,12 +82,15 @@ def train(run: Run, *, force: bool = False, resume: bool = False) -> Path:
     make_folder(run.out)
     steps, seconds = 0, 0.0
     with _writing_to(run.out):
-        _prepare(run, force=force, resume=resume)
+        if is_first():
+            _prepare(run, force=force, resume=resume)
         for plan in plans(run):
             fitted = _fit(run, plan, hvae, source, data)
             steps, seconds = steps + fitted.steps, seconds + fitted.seconds
             if fitted.interrupted:
                 break
+    if not is_first():
+        return target
     names = tuple(run.classes.values())
     record = TrainingRecord(
         seconds=seconds,
@@ -97,6 +103,12 @@ def train(run: Run, *, force: bool = False, resume: bool = False) -> Path:
     )
     finish(run, data, source, hvae, architecture, record).save(target, force=force or resume)
     return target
+
+
+def _check_precision(settings: TrainingSettings) -> None:
+    cpu = settings.accelerator == "cpu" or (settings.accelerator == "auto" and not torch.cuda.is_available())
+    if settings.precision == "16-mixed" and cpu:
+        raise ConfigError("training.precision is 16-mixed, which needs a GPU; bf16-mixed runs anywhere")
 
 
 def _prepare(run: Run, *, force: bool, resume: bool) -> None:
@@ -175,13 +187,13 @@ def _fit(run: Run, plan: Plan, hvae: HVAE, source: PatchSource, data: TrainingDa
         data.training_sections,
         data.training,
         run,
-        steps=settings.epoch_steps,
+        steps=settings.epoch_steps * settings.accumulate,
         labelled=plan.labelled,
         unlabelled=plan.unlabelled,
     )
     fitted = fit(stage, batches, validation_batches(source, data.validation, run), folder, name=plan.name)
     stage.settle()
-    if not fitted.interrupted:
+    if is_first() and not fitted.interrupted:
         done.write_text(json.dumps(asdict(fitted)) + "\n", encoding="utf-8")
     return fitted
 

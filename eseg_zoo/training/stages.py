@@ -34,6 +34,7 @@ class Stage(pl.LightningModule):
         super().__init__()
         self.run, self.settings, self.hvae, self.patch_geometry = run, settings, hvae, geometry
         self.held_out: list[tuple[Tensor, Tensor]] = []  # logits and labels of the validation at hand
+        self.accumulated = 0  # batches of the step at hand before this one
 
     @property
     def strides(self) -> list[tuple[int, ...]]:
@@ -51,9 +52,17 @@ class Stage(pl.LightningModule):
         self.hvae.classifier.load_state_dict(self.result.state_dict())
 
     def noise(self) -> torch.Generator:
-        """Return what the latents of this step are drawn from; it follows from the seed and the number of the step."""
-        seed = np.random.SeedSequence([self.run.seed, self.global_step]).generate_state(1)
+        """Return what the latents of this batch are drawn from.
+
+        It follows from the seed, the number of the step, and which of the step's batches and processes this is.
+        """
+        part = self.global_rank * self.settings.accumulate + self.accumulated
+        key = [self.run.seed, self.global_step, *([part] if part else [])]
+        seed = np.random.SeedSequence(key).generate_state(1)
         return torch.Generator(self.device).manual_seed(int(seed[0]))
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        self.accumulated = batch_idx % self.settings.accumulate
 
     def labelled_loss(self, batch: Batch, noise: torch.Generator) -> tuple[LossTerms, Generation]:
         """Return the terms of a labelled batch, and what the network made of it."""
@@ -79,13 +88,13 @@ class Stage(pl.LightningModule):
     def log_terms(self, batch_size: int, **terms: Tensor) -> None:
         """Log the terms of a step; the epoch's mean becomes 'train/<name>'."""
         named = {f"train/{name}": value for name, value in terms.items()}
-        self.log_dict(named, on_step=False, on_epoch=True, batch_size=batch_size)
+        self.log_dict(named, on_step=False, on_epoch=True, batch_size=batch_size, sync_dist=True)
 
     def on_validation_epoch_start(self) -> None:
         self.held_out = []
 
     def validation_step(self, batch: Batch, index: int) -> None:
-        logits = self.result(batch.patches)
+        logits = self.result(batch.patches).float()  # whatever the precision of the training
         at_anchor = Anchors(batch.position, batch.labels).pick(logits, tuple(1 for _ in self.patch_geometry.region))
         self.log("val/loss", F.cross_entropy(at_anchor, batch.labels), batch_size=len(batch.labels))
         self.held_out.append((at_anchor.cpu(), batch.labels.cpu()))
@@ -180,7 +189,8 @@ class SemiSupervised(Stage):
         return total
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
-        self.pseudo_labels.follow(self.hvae.classifier)
+        if self.accumulated == self.settings.accumulate - 1:
+            self.pseudo_labels.follow(self.hvae.classifier)
 
     def validated(self, choice: float) -> None:
         if self.trainer.state.fn == TrainerFn.FITTING:  # not the last look at the best weights

@@ -204,7 +204,7 @@ def test_a_whole_training_in_three_stages_logs_each(inputs: Path, labeller: str)
     for stage in ("pretraining", "supervised", "semi_supervised"):
         columns[stage] = set((out / stage / "metrics.csv").read_text(encoding="utf-8").splitlines()[0].split(","))
     assert {name for name in columns["pretraining"] if name.startswith(("train/", "val/"))} == {
-        "train/loss", "train/inpainting", "train/kl",
+        "train/loss", "train/inpainting", "train/kl", "train/waiting",
     }  # fmt: skip
     assert {"train/loss", "train/cross_entropy", "train/contrastive", "val/soft_dice"} <= columns["supervised"]
     more = {"train/pseudo_labels", "train/unlabelled_inpainting", "train/unlabelled_kl"}
