@@ -22,7 +22,7 @@ from eseg_zoo.training.run import train
 from forest import PixelForest
 from multiply_adds import prediction_cost, training_cost
 from rows import Outcome, Row
-from vnc import BALANCED, CLASSES, TRAINING, UNSEEN, Judged, Volume, judge, judge_method
+from vnc import BALANCED, CLASSES, TRAINING, UNSEEN, VOXEL_SIZE, Judged, Volume, judge, judge_method
 
 
 def learn(data: Path, row: Row, folder: Path) -> Outcome:
@@ -46,17 +46,52 @@ def _labelled_pixels(labels: NDArray[np.uint8]) -> int:
 def learn_network(volume: Volume, row: Row, folder: Path) -> Outcome:
     """Train the small preset as a user would; the correction is its own."""
     labels = volume.draw(row.labels, row.per_class, row.draw)
-    tifffile.imwrite(folder / "labels.tif", labels, photometric="minisblack", compression="zlib")
-    settings = {
+    _write(folder / "labels.tif", labels)
+    files = {
         "images": str((volume.folder / "raw.tif").resolve()),
         "labels": "labels.tif",
         "axes": "zyx",
+        "slices": {"training": _span(TRAINING), "validation": _span(UNSEEN)},
+    }
+    return _train_and_judge(volume, row, folder, files, labelled=_labelled_pixels(labels))
+
+
+def learn_volume(volume: Volume, row: Row, folder: Path) -> Outcome:
+    """Train the small preset of a 3D network on two volumes of twelve slices: 0-11, and 2-13 for validation.
+
+    The second has labels in slices 12-13 alone, with the images of the slices before them as context, which they have
+    when a whole stack is predicted.
+    """
+    labels = volume.draw(row.labels, row.per_class, row.draw)
+    learnt, held_out = labels[list(TRAINING)], np.zeros_like(labels)
+    held_out[list(UNSEEN)] = labels[list(UNSEEN)]
+    seen = slice(-len(TRAINING), None)
+    _write(folder / "raw.tif", np.stack([volume.raw[list(TRAINING)], volume.raw[seen]]))
+    _write(folder / "labels.tif", np.stack([learnt, held_out[seen]]))
+    files = {
+        "images": "raw.tif",
+        "labels": "labels.tif",
+        "axes": "tzyx",
+        "slices": {"training": "0-0", "validation": "1-1"},
+        "network": {"dims": 3},
+        "voxel_size": VOXEL_SIZE,
+    }
+    return _train_and_judge(volume, row, folder, files, labelled=_labelled_pixels(labels))
+
+
+def _write(path: Path, stack: NDArray[np.uint8]) -> None:
+    tifffile.imwrite(path, stack, photometric="minisblack", compression="zlib")
+
+
+def _train_and_judge(volume: Volume, row: Row, folder: Path, files: Mapping[str, Any], *, labelled: int) -> Outcome:
+    """Train on the CPU with the row's settings over those of the preset and of the files."""
+    settings = {
         "classes": CLASSES,
         "preset": "small",
         "out": ".",
-        "slices": {"training": _span(TRAINING), "validation": _span(UNSEEN)},
         "training": {"accelerator": "cpu"},
         "seed": row.seed,
+        **files,
     }
     run = folder / "run.yaml"
     run.write_text(yaml.safe_dump(merged(settings, row.settings), sort_keys=False), encoding="utf-8")
@@ -69,9 +104,9 @@ def learn_network(volume: Volume, row: Row, folder: Path) -> Outcome:
         argmax=judged.argmax,
         corrected=judged.corrected,
         cpu_seconds=seconds,
-        labelled_pixels=_labelled_pixels(labels),
+        labelled_pixels=labelled,
         parameters=sum(p.numel() for p in checkpoint.segmenter().parameters()),
-        multiply_adds=prediction_cost(checkpoint.architecture),
+        multiply_adds=prediction_cost(checkpoint.architecture) if checkpoint.dims == 2 else None,
     )
 
 
@@ -82,9 +117,12 @@ def _span(slices: range) -> str:
 def judge_checkpoint(checkpoint: Checkpoint, volume: Volume) -> Judged:
     """Return the judgement of a trained model as it is, and without its correction for class frequencies."""
     segmenter = Predictor(checkpoint, device="cpu").segmenter
-    found = np.stack([predict_section(segmenter, volume.raw[z][None]) for z in UNSEEN])
+    if checkpoint.dims == 3:
+        found = predict_section(segmenter, volume.raw[None])[:, list(UNSEEN)].swapaxes(0, 1)
+    else:
+        found = np.stack([predict_section(segmenter, volume.raw[z][None]) for z in UNSEEN])
     truth = volume.labels["dense"][list(UNSEEN)]
-    weights = np.exp(-segmenter.log_prior_shift.numpy())  # takes the shift of the logits back
+    weights = np.exp(-segmenter.log_prior_shift.numpy().reshape(-1, 1, 1))  # takes the shift of the logits back
     return Judged(judge(found * weights, truth), judge(found, truth))
 
 
@@ -136,6 +174,7 @@ def _learn_unet(
 
 LEARNERS: dict[str, Callable[[Volume, Row, Path], Outcome]] = {
     "network": learn_network,
+    "volume": learn_volume,
     "forest": learn_forest,
     "unet": learn_unet,
     "dense-unet": learn_dense_unet,

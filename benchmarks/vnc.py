@@ -25,6 +25,7 @@ from eseg_zoo.training.finish import FREQUENCY_SECTIONS, FREQUENCY_SIDE, FREQUEN
 
 CLASSES = {1: "membrane", 2: "glia", 3: "mitochondrion", 4: "synapse", 5: "intracellular"}
 TRAINING, UNSEEN = range(12), range(12, 14)
+VOXEL_SIZE = {"z": 0.05, "y": 0.0046, "x": 0.0046}  # micrometres
 BALANCED = np.full(len(CLASSES), 1 / len(CLASSES))
 
 LogitsOfSlice = Callable[[NDArray[np.uint8]], NDArray[np.floating]]

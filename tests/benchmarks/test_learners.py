@@ -74,6 +74,21 @@ def test_the_network_is_trained_as_a_user_would_with_the_settings_of_the_row(dat
     assert (run["loss"], run["seed"]) == ({"alpha": 0}, 5)
 
 
+def test_the_volume_learns_from_the_training_slices_and_is_judged_on_the_others(data: Path, tmp_path: Path) -> None:
+    settings = merged(TINY, {"network": {"filters": [8, 8]}, "training": {"batch_size": 2}})
+    outcome = learn(data, Row("volume", "points", 3, 0, 5, settings), tmp_path)
+    assert outcome.labelled_pixels == 12 * 5 * 3
+    checkpoint = Checkpoint.load(tmp_path / "model.pt")
+    assert checkpoint.dims == 3
+    assert checkpoint.voxel_size["z"] == 0.05
+    assert sum(checkpoint.training.labelled_pixels.values()) == 12 * 5 * 3
+    assert set(checkpoint.training.validation_pixels.values()) == {2 * 8}
+    segmenter, volume = checkpoint.segmenter(), Volume.read(data)
+    whole = predict_section(segmenter, volume.raw[None])
+    expected = judge(whole[:, list(UNSEEN)].swapaxes(0, 1), volume.labels["dense"][list(UNSEEN)])
+    assert outcome.corrected == pytest.approx(expected, abs=1e-3)
+
+
 @pytest.mark.parametrize(("learner", "labels", "pixels"), [("forest", "points", 180), ("dense-unet", "dense", 76800)])
 def test_peers_learn_from_the_training_slices_alone(
     data: Path, tmp_path: Path, learner: str, labels: str, pixels: int
