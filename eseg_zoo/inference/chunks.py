@@ -1,8 +1,8 @@
 """One chunk of a result, predicted or made from the finer level: the unit of work, wherever it runs.
 
 A chunk is predicted on one thread, because the sums of a network depend, in their last digits, on how many threads
-share them: so the result is the same bytes whatever the machine's cores and the number of workers. One chunk at a time
-is predicted in a process, which bounds its memory; meanwhile its other threads read and write.
+share them: so the result is the same bytes whatever the machine's cores and the number of workers. A process predicts
+`Job.at_once` chunks side by side, which bounds its memory; meanwhile other threads read and write.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from threading import Lock
+from threading import Lock, Semaphore
 
 import numpy as np
 import torch
@@ -30,8 +30,10 @@ from eseg_zoo.inference.volume import margin_index, predict_padded
 
 # Side of a chunk for each spatial rank: as large as 1.5 GB for the whole process allow at 64 filters.
 DEFAULT_CHUNK = {2: 1024, 3: 80}
+# What the passes of a process may take of them together, unless a single one takes more.
+BYTES_FOR_PASSES = 1_000_000_000
 
-_one_at_a_time, _loading = Lock(), Lock()
+_loading = Lock()
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,7 @@ class Job:
     result: Result
     wanted: WantedMaps
     device: str | None
+    at_once: int = 1
 
     def make(self, level: int, index: tuple[int, ...]) -> None:
         """Write the chunk `index` of `level`; what is there already is replaced by the same bytes.
@@ -60,7 +63,9 @@ class Job:
         predictor = _load(self.model, self.model_sha256, self.device)
         region = dict(zip(self.result.pyramid.axes, self.result.pyramid.region(0, index), strict=True))
         padded, inside = self._read(predictor, region)
-        with _one_at_a_time:
+        with _loading:  # not one for each thread
+            turns = _turns(self.at_once)
+        with turns:
             torch.set_num_threads(1)
             probabilities = predict_padded(predictor.segmenter, padded)[inside]
         values = np.array(predictor.checkpoint.class_values, self.result.label_type)
@@ -108,6 +113,12 @@ def sha256(path: Path) -> str:
     """Return the checksum of a file, in hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@lru_cache(maxsize=1)
+def _turns(at_once: int) -> Semaphore:
+    """Return what lets so many chunks of this process be predicted side by side."""
+    return Semaphore(at_once)
 
 
 def _load(model: Path, model_sha256: str, device: str | None) -> Predictor:

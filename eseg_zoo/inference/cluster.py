@@ -19,6 +19,8 @@ from dask.delayed import delayed
 
 from eseg_zoo.errors import ClusterError
 
+log = logging.getLogger(__name__)
+
 Index = tuple[int, ...]
 Make = Callable[[int, Index], None]
 
@@ -37,11 +39,14 @@ class Place(Protocol):
 class Here:
     """In this process, with Dask's threads."""
 
+    def __init__(self, threads: int = _THREADS):
+        self.threads = threads
+
     def run(self, make: Make, level: int, indices: Iterable[Index], done: Callable[[], None]) -> None:
         """Make the chunks of one level, slab by slab."""
         for tasks in _slabs(make, level, indices, _SLAB):
             with _AfterEach(done):
-                dask.base.compute(*tasks, scheduler="threads", num_workers=_THREADS)
+                dask.base.compute(*tasks, scheduler="threads", num_workers=self.threads)
 
 
 class _AfterEach(Callback):
@@ -120,19 +125,19 @@ def _key(level: int, index: Index) -> str:
     return f"chunk-{level}-{'-'.join(map(str, index))}"
 
 
-def place(scheduler: str | None, workers: int | None) -> AbstractContextManager[Place]:
+def place(scheduler: str | None, workers: int | None, *, threads: int = _THREADS) -> AbstractContextManager[Place]:
     """Return where to make chunks: the scheduler at an address, `workers` processes of this machine, or this process.
 
-    Entering it raises `ClusterError` when no scheduler answers there.
+    `threads` are those of this process. Entering it raises `ClusterError` when no scheduler answers there.
     """
     if scheduler is not None:
         return _existing(scheduler)
-    return _local(workers) if workers is not None else _this_process()
+    return _local(workers) if workers is not None else _this_process(threads)
 
 
 @contextmanager
-def _this_process() -> Iterator[Place]:
-    yield Here()
+def _this_process(threads: int) -> Iterator[Place]:
+    yield Here(threads)
 
 
 @contextmanager
@@ -144,6 +149,8 @@ def _existing(address: str) -> Iterator[Place]:
     except (OSError, TimeoutError, ValueError) as error:
         raise ClusterError(f"no Dask scheduler answers at {address} (waited {_CONNECTING} s)") from error
     with client:
+        if not client.nthreads():
+            log.warning("The Dask scheduler at %s has no workers yet; waiting for the first.", address)
         yield Cluster(client)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from math import prod
@@ -49,6 +50,12 @@ def default_tile(segmenter: DenseSegmenter, space: Sequence[int]) -> int:
     while side > step and pass_bytes(segmenter, [min(side, n) for n in space]) > budget:
         side -= step
     return side
+
+
+def passes_at_once(segmenter: DenseSegmenter, tile: Sequence[int], *, bytes_for_all: int) -> int:
+    """Return how many passes over tiles of this size to run side by side on the CPU: one a core, if they fit."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(min(cores, bytes_for_all // pass_bytes(segmenter, tile)), 1)
 
 
 def free_memory(device: torch.device) -> int:

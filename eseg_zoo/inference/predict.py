@@ -34,13 +34,17 @@ class WantedMaps:
         return {kind: out / f"{stem}_{kind}.ome.tif" for kind, is_wanted in kinds.items() if is_wanted}
 
 
+def preferred_device(name: str | None) -> torch.device:
+    """Return the device of this name, or the fastest there is."""
+    return torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
+
+
 class Predictor:
     """A checkpoint ready to predict on one device ('cpu', 'cuda', 'mps'; the fastest there is by default)."""
 
     def __init__(self, checkpoint: Checkpoint, *, device: str | None = None, tile: int | None = None):
         self.checkpoint, self.tile = checkpoint, tile
-        best = "cuda" if torch.cuda.is_available() else "cpu"
-        self.segmenter = prepare(checkpoint.segmenter(), torch.device(device or best))
+        self.segmenter = prepare(checkpoint.segmenter(), preferred_device(device))
 
     def open(self, path: Path, axes: str | None) -> tuple[xr.DataArray, str]:
         """Return the image in `path`, checked against the model, and its axes; by default those of training.

@@ -11,10 +11,11 @@ from typing import Any
 from eseg_zoo.checkpoint import Checkpoint
 from eseg_zoo.data.lazy import Volume, open_volume
 from eseg_zoo.errors import OutputError
-from eseg_zoo.inference.chunks import DEFAULT_CHUNK, Job, sha256
+from eseg_zoo.inference.chunks import BYTES_FOR_PASSES, DEFAULT_CHUNK, Job, sha256
 from eseg_zoo.inference.cluster import Index, place
+from eseg_zoo.inference.memory import passes_at_once
 from eseg_zoo.inference.ome_zarr import Result, discard, unfinished
-from eseg_zoo.inference.predict import WantedMaps, check_sizes
+from eseg_zoo.inference.predict import WantedMaps, check_sizes, preferred_device
 from eseg_zoo.inference.pyramid import Pyramid
 from eseg_zoo.output import make_folder, refuse_existing
 
@@ -85,7 +86,11 @@ def _job(
         channels.append("uncertainty (normalised entropy)")
     classes = tuple(zip(checkpoint.class_values, checkpoint.class_names, strict=True))
     result = Result(path, pyramid, classes, tuple(channels))
-    return Job(model, sha256(model), volume, result, wanted, computing.device)
+    at_once = 1  # in a worker: there are others beside it
+    if computing.scheduler is None and computing.workers is None and preferred_device(computing.device).type == "cpu":
+        tile = [chunk[axis] for axis in "zyx"[-checkpoint.dims :]]
+        at_once = passes_at_once(checkpoint.segmenter(), tile, bytes_for_all=BYTES_FOR_PASSES)
+    return Job(model, sha256(model), volume, result, wanted, computing.device, at_once)
 
 
 def _chunk(checkpoint: Checkpoint, tile: int | None) -> dict[str, int]:
@@ -150,6 +155,6 @@ def _make_chunks(job: Job, computing: Computing, report: Callable[[Step], None],
     report(Step(done, total))
     if done == total:
         return
-    with place(computing.scheduler, computing.workers) as where:
+    with place(computing.scheduler, computing.workers, threads=job.at_once + 1) as where:
         for level in levels:  # a level is made from the one before
             where.run(job.make, level, missing(level), count)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
+import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,10 +15,11 @@ from distributed import Client, LocalCluster
 
 from eseg_zoo.checkpoint import Checkpoint
 from eseg_zoo.errors import ClusterError, InputError
-from eseg_zoo.inference import cluster
+from eseg_zoo.inference import chunks, cluster
 from eseg_zoo.inference.cluster import Here, place
 from eseg_zoo.inference.predict import WantedMaps
 from eseg_zoo.inference.stream import Computing, Reading, Step, predict_volume
+from eseg_zoo.inference.volume import predict_padded
 
 
 @pytest.fixture
@@ -90,3 +94,34 @@ def test_the_graph_is_made_in_slabs() -> None:
     assert sorted(made) == list(range(2000))
     assert len(count) == 2000
     assert max(ahead) <= cluster._SLAB
+
+
+def test_chunks_side_by_side_in_one_process_give_the_same_bytes(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = predict(folder, "alone.ome.zarr", Computing(device="cpu", tile=32, workers=1))
+    at_once: list[int] = []
+    most: list[int] = []
+
+    def count(*arguments: Any) -> Any:
+        at_once.append(1)
+        most.append(len(at_once))
+        time.sleep(0.05)
+        try:
+            return predict_padded(*arguments)
+        finally:
+            at_once.pop()
+
+    monkeypatch.setattr(chunks, "predict_padded", count)
+    monkeypatch.setattr("eseg_zoo.inference.stream.passes_at_once", lambda *_, **__: 3)
+    assert predict(folder, "three.ome.zarr", Computing(device="cpu", tile=32)) == expected
+    assert max(most) == 3
+
+
+def test_a_scheduler_without_workers_is_said_and_waited_for(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    expected = predict(folder, "here.ome.zarr", Computing(device="cpu", tile=32))
+    with LocalCluster(n_workers=0, dashboard_address=None) as workers:
+        late = threading.Timer(2, lambda: workers.scale(1))
+        late.start()
+        computing = Computing(scheduler=workers.scheduler_address, device="cpu", tile=32)
+        assert predict(folder, "late.ome.zarr", computing) == expected
+        late.join()
+    assert "has no workers yet" in caplog.text

@@ -12,7 +12,7 @@ import torch
 
 from eseg_zoo.config import NetworkSettings
 from eseg_zoo.inference import memory
-from eseg_zoo.inference.memory import LARGEST_TILE, MOST, SHARE, default_tile, free_memory, pass_bytes
+from eseg_zoo.inference.memory import LARGEST_TILE, MOST, SHARE, default_tile, free_memory, pass_bytes, passes_at_once
 from eseg_zoo.inference.volume import predict_section
 from eseg_zoo.model.dense import DenseSegmenter
 
@@ -75,6 +75,16 @@ def test_a_tile_is_the_largest_that_fits(
     assert side == step or pass_bytes(network, [min(side, n) for n in space]) <= budget
     larger = pass_bytes(network, [min(side + step, n) for n in space])
     assert larger > budget or side == LARGEST_TILE[dims]
+
+
+@pytest.mark.parametrize(("share", "expected"), [(0.1, 1), (1, 1), (2.9, 2), (100, 4)])
+def test_as_many_passes_run_side_by_side_as_fit_and_as_there_are_cores(
+    monkeypatch: pytest.MonkeyPatch, share: float, expected: int
+) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: range(4), raising=False)
+    network = segmenter(2)
+    one = pass_bytes(network, (64, 64))
+    assert passes_at_once(network, (64, 64), bytes_for_all=int(share * one)) == expected
 
 
 def test_a_flat_volume_has_wider_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
