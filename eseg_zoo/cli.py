@@ -14,7 +14,7 @@ from rich.table import Table
 
 from eseg_zoo.checkpoint import Checkpoint
 from eseg_zoo.config import SMALLEST_RUN, load_run
-from eseg_zoo.console import run_app, volume_progress
+from eseg_zoo.console import Tenths, run_app, volume_progress
 from eseg_zoo.errors import InputError
 from eseg_zoo.inference.evaluate import Evaluation, evaluate_files
 from eseg_zoo.inference.predict import Predictor, WantedMaps, predict_file
@@ -143,9 +143,10 @@ def _predict_volumes(
         raise InputError("two images have the same name, so their maps would; predict them into two folders")
     with volume_progress() as progress:
         for path, target in zip(images, targets, strict=True):
-            task = progress.add_task(path.name, total=None)
+            task, tenths = progress.add_task(path.name, total=None), Tenths(path.name)
 
-            def report(step: Step, task: TaskID = task) -> None:
+            def report(step: Step, task: TaskID = task, tenths: Tenths = tenths) -> None:
+                tenths.report(step.chunks, step.total)
                 if progress.tasks[task].total is None:  # what an interrupted run did says nothing about the rate
                     progress.reset(task, total=step.total, completed=step.chunks)
                 progress.update(task, completed=step.chunks)

@@ -36,9 +36,24 @@ class _Rate(ProgressColumn):
 
 
 def volume_progress() -> Progress:
-    """Return a bar on stderr with chunks, rate and time left; none where stderr is no terminal."""
+    """Return a bar on stderr with chunks, rate and time left; none where stderr is no terminal (see `Tenths`)."""
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
     disable = not console.is_terminal
     # The rate is that of the last ten minutes: chunks may take longer than the half minute that Rich looks back.
     return Progress(*columns, console=console, transient=True, disable=disable, speed_estimate_period=600)
+
+
+class Tenths:
+    """What stands for the bar in the log of a batch job: one line on stderr at the start and for each tenth done."""
+
+    def __init__(self, name: str):
+        self.name, self.said = name, -1
+        self.console = Console(stderr=True, highlight=False)
+
+    def report(self, done: int, total: int) -> None:
+        """Say how many chunks are done, if it is a tenth more than the last time and stderr is no terminal."""
+        tenths = 10 * done // total if total else 10
+        if tenths > self.said and not self.console.is_terminal:
+            self.console.print(f"{self.name}: {done} of {total} chunks", soft_wrap=True)
+        self.said = max(tenths, self.said)

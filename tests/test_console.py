@@ -1,0 +1,30 @@
+"""What a log gets in the place of a progress bar."""
+
+from __future__ import annotations
+
+import pytest
+
+from eseg_zoo.console import Tenths
+
+
+def lines_of(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    return capsys.readouterr().err.splitlines()
+
+
+def test_a_log_gets_one_line_for_each_tenth(capsys: pytest.CaptureFixture[str]) -> None:
+    tenths = Tenths("v.npy")
+    for done in range(201):
+        tenths.report(done, 200)
+    assert lines_of(capsys) == [f"v.npy: {done} of 200 chunks" for done in range(0, 201, 20)]
+
+
+@pytest.mark.parametrize(("done", "total"), [(130, 200), (3, 3), (0, 0)])
+def test_a_prediction_that_goes_on_says_where_it_is(capsys: pytest.CaptureFixture[str], done: int, total: int) -> None:
+    Tenths("v.npy").report(done, total)
+    assert lines_of(capsys) == [f"v.npy: {done} of {total} chunks"]
+
+
+def test_a_terminal_gets_none(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")  # how a terminal is told to Rich
+    Tenths("v.npy").report(0, 3)
+    assert not lines_of(capsys)
