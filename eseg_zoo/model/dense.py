@@ -231,6 +231,14 @@ class StandardisedConvolution(nn.Module):
         return plain.requires_grad_(self.weight.requires_grad)
 
 
+def _kernel(module: nn.Module) -> tuple[Tensor, Tensor]:
+    """Return the weights that a convolution, standardised or folded, multiplies with, and its bias."""
+    weight = module.kernel() if isinstance(module, StandardisedConvolution) else module.weight
+    assert isinstance(weight, Tensor)
+    assert isinstance(module.bias, Tensor)
+    return weight, module.bias
+
+
 def _stem(dims: int, channels: int, outputs: int, kernel: Sequence[int]) -> nn.Module:
     """Return the first convolution of the network; a standardised one would hide how bright an image is."""
     stem = convolution(dims, channels, outputs, kernel)
@@ -250,8 +258,8 @@ class ResidualBlock(nn.Module):
         self.shrink = [k - 1 for k in kernel]
 
     def forward(self, x: Tensor) -> Tensor:
-        residual = self.second(F.relu(self.first(x)))
-        return F.relu(residual + self.skip(_crop(x, self.shrink)))
+        residual = self.second(F.relu(self.first(x), inplace=True))
+        return F.relu(residual + self.skip(_crop(x, self.shrink)), inplace=True)
 
 
 class BlurPool(nn.Module):
@@ -295,7 +303,8 @@ class Recognised(NamedTuple):
     """What recognition finds, finest level first; `above` lacks the coarsest level, which has nothing above."""
 
     means: list[Tensor]  # mu of q(z_i | z_>i, x), each (b, latents, *cells of the level with its latent margin)
-    above: list[Tensor]  # top-down features that reach level i, at its latent margin: what p(z_i | z_>i) may see
+    above: list[Tensor]  # top-down features that reach level i, at its latent margin: what p(z_i | z_>i) may see;
+    # none where the latents are the means
     class_logits: Tensor  # of q(y | x), (b, classes, *coarsest)
     top_down: Tensor  # the finest top-down features with z_1 in them, at its latent margin, for the decoder
     stem: Tensor  # features at full resolution, without margin
@@ -324,13 +333,21 @@ class LadderStep(nn.Module):
 
     def __init__(self, dims: int, latents: int, filters: int, above: int, kernel: Sequence[int]):
         super().__init__()
+        self.own, self.convolve = filters, _CONVOLVE[dims]
         self.reduce = StandardisedConvolution(dims, filters + above, filters, [1] * dims)
         self.merge = StandardisedConvolution(dims, filters, filters, kernel)
         self.mean = pointwise(dims, filters, latents)
 
-    def forward(self, skip: Tensor, above: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the evidence and the mean; both take `kernel // 2` pixels off each side."""
-        evidence = F.relu(self.merge(F.relu(self.reduce(torch.cat([skip, above], 1)))))
+    def forward(self, skip: Tensor, top_down: Tensor, upsample: nn.Module) -> tuple[Tensor, Tensor]:
+        """Return the evidence and the mean; both take `kernel // 2` pixels off each side of `skip`.
+
+        `top_down` is of the next coarser level. Reducing it before it is upsampled, and adding, gives what reducing the
+        concatenation would, as both are linear, with less work.
+        """
+        kernel, bias = _kernel(self.reduce)
+        own, other = kernel[:, : self.own], kernel[:, self.own :]
+        reduced = self.convolve(skip, own, bias) + upsample(self.convolve(top_down, other))
+        evidence = F.relu(self.merge(F.relu(reduced, inplace=True)), inplace=True)
         return evidence, self.mean(evidence)
 
 
@@ -359,7 +376,7 @@ class Recognition(nn.Module):
 
     def encode(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Return the stem's output and the features of each level, finest first; x is whole cells and their margin."""
-        stem = x = F.relu(self.stem(x))
+        stem = x = F.relu(self.stem(x), inplace=True)
         features = []
         for pool, block in zip(self.pools, self.blocks, strict=True):
             x = block(pool(x))
@@ -373,12 +390,14 @@ class Recognition(nn.Module):
         class_logits, evidence, mean = self.top(features[coarsest])
         means = [mean]
         aboves: list[Tensor] = []
-        top_down = F.relu(evidence + self.injects[coarsest](draw(coarsest, evidence, mean, None)))
+        top_down = F.relu(evidence + self.injects[coarsest](draw(coarsest, evidence, mean, None)), inplace=True)
         for i in range(coarsest - 1, -1, -1):
-            above = self.upsamples[i](top_down)
-            evidence, mean = self.steps[i](_crop(features[i], self.skip_borders[i]), above)
-            aboves.insert(0, _crop(above, self.merge_borders[i]))
-            top_down = F.relu(evidence + self.injects[i](draw(i, evidence, mean, aboves[0])))
+            if draw is not use_mean:  # which needs nothing from above
+                aboves.insert(0, _crop(self.upsamples[i](top_down), self.merge_borders[i]))
+            skip = _crop(features[i], self.skip_borders[i])
+            evidence, mean = self.steps[i](skip, top_down, self.upsamples[i])
+            drawn = draw(i, evidence, mean, aboves[0] if aboves else None)
+            top_down = F.relu(evidence + self.injects[i](drawn), inplace=True)
             means.insert(0, mean)
         return Recognised(means, aboves, class_logits, top_down, _crop(stem, self.stem_border))
 
@@ -402,8 +421,8 @@ class Head(nn.Module):
         column = means[-1]
         for upsample, mean in zip(reversed(self.upsamples), reversed(means[:-1]), strict=True):
             column = torch.cat([mean, upsample(column)], 1)
-        coarse = self.to_pixels(self.reduce(F.relu(self.hidden(column))))
-        logits: Tensor = self.classify(F.relu(coarse + self.sharpen(stem)))
+        coarse = self.to_pixels(self.reduce(F.relu(self.hidden(column), inplace=True)))
+        logits: Tensor = self.classify(F.relu(coarse + self.sharpen(stem), inplace=True))
         return logits
 
 

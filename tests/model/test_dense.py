@@ -278,11 +278,11 @@ def test_folding_the_standardisation_changes_nothing(architecture: dict[str, Any
 
 
 def test_a_standardised_convolution_has_kernels_of_mean_0_and_variance_1_over_fan_in() -> None:
-    layer = StandardisedConvolution(2, 3, 5, (3, 1))
+    layer = StandardisedConvolution(2, 3, 5, (3, 1)).double()
     nn.init.normal_(layer.weight, 7, 0.1)
     nn.init.uniform_(layer.bias, -1, 1)
     layer.gain.data[4] = 0.25
-    weight = layer.weight.detach().numpy().astype(np.float64)
+    weight = layer.weight.detach().numpy()
     gain = np.array([2**0.5] * 4 + [0.25])
     expected = np.zeros((1, 5, 4, 6))
     image = np.random.default_rng(0).normal(size=(1, 3, 6, 6))
@@ -290,8 +290,8 @@ def test_a_standardised_convolution_has_kernels_of_mean_0_and_variance_1_over_fa
         kernel = gain[c] * (weight[c] - weight[c].mean()) / (weight[c].std() * 3)  # the root of the fan-in, 9
         for y, x in np.ndindex(4, 6):
             expected[0, c, y, x] = (kernel * image[0, :, y : y + 3, x : x + 1]).sum() + layer.bias[c].item()
-    found = layer(torch.from_numpy(image).float())
-    torch.testing.assert_close(found, torch.from_numpy(expected).float(), rtol=1e-5, atol=1e-5)
+    found = layer(torch.from_numpy(image))
+    torch.testing.assert_close(found, torch.from_numpy(expected), rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize("channels", [1, 2])
