@@ -1,12 +1,13 @@
-"""Multiply-adds of a network, counted while it runs, so that networks of one size can be compared."""
+"""Multiply-adds and bytes of a network, counted while it runs, so that networks of one size can be compared."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from eseg_zoo.config import UNLABELLED_CELLS, SemiSupervisedSettings
@@ -24,6 +25,32 @@ def multiply_adds(module: nn.Module, *inputs: Tensor) -> int:
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         module(*inputs)
     return int(counter.get_total_flops()) // 2  # torch counts the product and the sum
+
+
+class _BytesWritten(TorchDispatchMode):
+    """Adds up the bytes of what operations return, unless it shares its memory with what they were given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.total = 0
+
+    def __torch_dispatch__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        given = {x.untyped_storage()._cdata for x in args if isinstance(x, Tensor)}
+        is_in_place = func.__name__.split(".")[0].endswith("_")
+        for x in result if isinstance(result, (tuple, list)) else [result]:
+            if isinstance(x, Tensor) and (is_in_place or x.untyped_storage()._cdata not in given):
+                self.total += x.numel() * x.element_size()
+        return result
+
+
+def bytes_written(call: Callable[..., Any], *inputs: Tensor) -> int:
+    """Return the bytes that the operations of one call write, eagerly: each result once, in-place ones too."""
+    with _BytesWritten() as counter, torch.no_grad():
+        call(*inputs)
+    return counter.total
 
 
 def prediction_cost(architecture: Mapping[str, Any]) -> float:

@@ -6,6 +6,9 @@ Patch by patch is what the published ε-Seg code does: one patch, one pixel. Wit
 small preset have random weights, which the time does not depend on: for planes (1024 x 1024), for volumes whose z is as
 fine as y and x, and for volumes of thick sections (64 x 256 x 256). Read the ratios: seconds differ between machines.
 Memory is what a run adds at most to the process (Linux).
+
+The share compares multiply-adds per second with what a plain 3x3 convolution of the first level's width reaches on a
+tensor of that level's size, in the same run on the same thread. Bytes are those that operations write in eager mode.
 """
 
 from __future__ import annotations
@@ -32,7 +35,8 @@ from rich.table import Table
 from eseg_zoo.checkpoint import Checkpoint, TrainingRecord
 from eseg_zoo.config import PRESETS, VOLUME_PRESETS, NetworkSettings
 from eseg_zoo.inference.volume import predict_section, prepare
-from eseg_zoo.model.dense import DenseSegmenter
+from eseg_zoo.model.dense import DenseSegmenter, convolution
+from multiply_adds import bytes_written, multiply_adds
 
 SPACE = {2: (1024, 1024), 3: (64, 256, 256)}
 PATCHES = {2: (256, 64), 3: (16, 8)}  # all, and in a batch
@@ -87,6 +91,39 @@ def run(name: str, call: Callable[[], object], *, pixels: int, repeats: int) -> 
     return Way(name, min(times) / pixels * 1e6, _memory("VmHWM") - before)
 
 
+@dataclass(frozen=True)
+class Cost:
+    """What one pixel or voxel of a whole image costs, and how fast a plain convolution would be."""
+
+    multiply_adds: float
+    bytes: float
+    plain: float  # multiply-adds per second of a plain convolution
+
+    @classmethod
+    def of(cls, checkpoint: Checkpoint) -> Cost:
+        """Count it for a network, and measure the plain convolution."""
+        space = SPACE[checkpoint.dims]
+        segmenter = prepare(checkpoint.segmenter(), torch.device("cpu"))
+        padded = [n + 2 * margin for n, margin in zip(space, segmenter.geometry.margin, strict=True)]
+        image = torch.rand(1, checkpoint.architecture["channels"], *padded)
+        width, step = checkpoint.architecture["filters"][0], checkpoint.architecture["strides"][0]
+        layer = convolution(checkpoint.dims, width, width, checkpoint.architecture["kernels"][0])
+        layout = torch.channels_last if checkpoint.dims == 2 else torch.channels_last_3d
+        features = torch.rand(1, width, *(n // s for n, s in zip(space, step, strict=True))).to(memory_format=layout)
+        layer.to(memory_format=layout)  # type: ignore[call-overload]
+        with torch.inference_mode():
+            seconds = run("plain", lambda: layer(features), pixels=1, repeats=5).seconds / 1e6
+        return cls(
+            multiply_adds(segmenter.classifier, image) / prod(space),
+            bytes_written(segmenter.probabilities, image) / prod(space),
+            multiply_adds(layer, features) / seconds,
+        )
+
+    def share(self, way: Way) -> float:
+        """Return how near a way to run the network comes to the plain convolution, 0..1."""
+        return self.multiply_adds * 1e6 / way.seconds / self.plain
+
+
 def measure(checkpoint: Checkpoint, folder: Path) -> Iterator[Way]:
     """Yield the ways to run the network, patch by patch first."""
     dims, space = checkpoint.dims, SPACE[checkpoint.dims]
@@ -127,15 +164,23 @@ def main() -> None:
     else:
         volumes = {name: untrained(5, dims=3, z=z) for name, z in VOLUMES.items()}
         checkpoints = {"planes": untrained(5)} | volumes
-    columns = ("network", "way to run", "s per million", "million per s", "times faster", "GB")
+    columns = ("network", "way to run", "s per million", "million per s", "times faster", "share", "GB")
     table = Table(*columns, title=f"pixels or voxels, one thread, {_processor()}")
+    notes = []
     for network, checkpoint in checkpoints.items():
         with tempfile.TemporaryDirectory() as folder:
             ways = list(measure(checkpoint, Path(folder)))
+        cost = Cost.of(checkpoint)
         for way in ways:
             speed = (f"{way.seconds:.3g}", f"{1 / way.seconds:.2g}", f"{ways[0].seconds / way.seconds:,.0f}")
-            table.add_row(network, way.name, *speed, f"{way.gigabytes:.2f}")
-    Console(width=120).print(table)
+            share = f"{cost.share(way):.0%}" if way is not ways[0] else ""  # most of whose work is not needed
+            table.add_row(network, way.name, *speed, share, f"{way.gigabytes:.2f}")
+        counted = f"{cost.multiply_adds:,.0f} multiply-adds and {cost.bytes:,.0f} bytes written"
+        notes.append(f"{network}: {counted} per pixel or voxel; a plain convolution {cost.plain / 1e9:.0f} G/s")
+    console = Console(width=120)
+    console.print(table)
+    for note in notes:
+        console.print(note, highlight=False)
 
 
 def _memory(field: str) -> float:

@@ -1,14 +1,15 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from eseg_zoo.config import PRESETS, NetworkSettings
 from eseg_zoo.model.dense import BlurPool
-from multiply_adds import SIDE, multiply_adds, prediction_cost, training_cost
+from multiply_adds import SIDE, bytes_written, multiply_adds, prediction_cost, training_cost
 
 
 @pytest.fixture
@@ -33,6 +34,21 @@ def test_the_count_is_that_worked_by_hand(module: nn.Module, shape: tuple[int, .
 
 def test_convolutions_without_a_layer_of_their_own_are_counted() -> None:
     assert multiply_adds(BlurPool(2, 6, [2, 2]), torch.zeros(1, 6, 10, 10)) == 4 * 4 * 6 * 16
+
+
+@pytest.mark.parametrize(
+    ("call", "expected"),
+    [
+        (lambda x: x + 1, 4 * 6 * 10),
+        (lambda x: x.clone().relu_(), 2 * 4 * 6 * 10),
+        (lambda x: x[1:].T.reshape(10, 5), 0),
+        (lambda x: x.double().softmax(1), 2 * 8 * 6 * 10),
+        (lambda x: x.max(1), 6 * (4 + 8)),
+    ],
+    ids=["new", "in place", "views", "types", "two results"],
+)
+def test_the_bytes_are_those_worked_by_hand(call: Callable[[Tensor], Any], expected: int) -> None:
+    assert bytes_written(call, torch.zeros(6, 10)) == expected
 
 
 def test_counting_needs_no_computing() -> None:
