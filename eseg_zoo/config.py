@@ -8,11 +8,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Literal, Self
 
-import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from eseg_zoo.errors import ConfigError
 from eseg_zoo.levels import anisotropy, depth, kernels, strides
+from eseg_zoo.yaml_file import read_mapping
 
 SMALLEST_RUN = """\
 images: raw.tif
@@ -296,6 +296,18 @@ class Run(Settings):
             merged[section] = {**defaults, **given} if isinstance(given, dict) else given
         return merged
 
+    @field_validator("frequencies", mode="before")
+    @classmethod
+    def _word_or_numbers(cls, value: Any) -> Any:
+        """Refuse in one line what pydantic would refuse in one for each of the two kinds."""
+        if isinstance(value, dict):
+            for name, frequency in value.items():
+                if isinstance(frequency, bool) or not isinstance(frequency, (int, float)) or not frequency > 0:
+                    raise ValueError(f"{name} is {frequency!r}; it must be a number above 0")
+        elif value not in ("estimate", "balanced"):
+            raise ValueError(f"it is {value!r}; it must be estimate, balanced, or a number for each class")
+        return value
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.unlabelled in self.classes:
@@ -336,14 +348,7 @@ def load_run(path: Path) -> Run:
 
     Raises `ConfigError` with one line for each mistake: the key, its value, and what it must be.
     """
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise ConfigError(f"{path} does not exist") from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path} is no readable YAML file: {' '.join(str(error).split())}") from error
-    if not isinstance(values, dict):
-        raise ConfigError(f"{path} must hold settings such as 'images: raw.tif'; see eseg train --help")
+    values = read_mapping(path, hint="settings such as 'images: raw.tif'; see eseg train --help")
     try:
         run = Run.model_validate(values)
     except ValidationError as error:

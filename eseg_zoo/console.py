@@ -45,10 +45,10 @@ def volume_progress() -> Progress:
 
 
 class Tenths:
-    """What stands for the bar in the log of a batch job: one line on stderr at the start and for each tenth done."""
+    """What stands for the bar in the log of a batch job: one line on stderr for each tenth done."""
 
     def __init__(self, name: str):
-        self.name, self.said = name, -1
+        self.name, self.said = name, 0
         self.console = Console(stderr=True, highlight=False)
 
     def report(self, done: int, total: int) -> None:

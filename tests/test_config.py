@@ -15,6 +15,7 @@ import eseg_zoo
 from eseg_zoo.config import PRESETS, SMALLEST_RUN, VOLUME_PRESETS, NetworkSettings, Run, TrainingSettings, load_run
 from eseg_zoo.errors import ConfigError
 from eseg_zoo.model.dense import DenseSegmenter
+from eseg_zoo.yaml_file import read_mapping
 
 
 @pytest.fixture
@@ -237,6 +238,18 @@ def test_a_value_out_of_range_is_named_with_its_limit(
             {"frequencies": {"membrane": 1.0}},
             "frequencies must name each class once: membrane, cytoplasm, mitochondrion",
         ),
+        (
+            {"frequencies": "rare"},
+            "frequencies: it is 'rare'; it must be estimate, balanced, or a number for each class",
+        ),
+        (
+            {"frequencies": {"membrane": 1, "cytoplasm": 0, "mitochondrion": 2}},
+            "frequencies: cytoplasm is 0; it must be a number above 0",
+        ),
+        (
+            {"frequencies": {"membrane": 1, "cytoplasm": "many", "mitochondrion": 2}},
+            "frequencies: cytoplasm is 'many'; it must be a number above 0",
+        ),
     ],
     ids=lambda value: "" if isinstance(value, str) else next(iter(value)),
 )
@@ -337,3 +350,26 @@ def test_every_setting_is_documented_in_a_sentence() -> None:
     for key, text in all_fields():
         assert len(text.split()) >= 2, key
         assert text.endswith("."), key
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("axes: zyx\nout: a\naxes: yx\n", "the key 'axes' stands twice, again in line 3"),
+        ("training:\n  steps: 1\n  batch_size: 2\n  steps: 3\n", "the key 'steps' stands twice, again in line 4"),
+        ("classes: {1: a, 1: b}\n", "the key 1 stands twice, again in line 1"),
+    ],
+    ids=["top", "nested", "in braces"],
+)
+def test_a_key_that_stands_twice_is_refused(tmp_path: Path, text: str, line: str) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError) as caught:
+        load_run(path)
+    assert str(caught.value) == f"{path} is no readable YAML file: {line}"
+
+
+def test_keys_that_are_merged_may_be_given_anew(tmp_path: Path) -> None:
+    path = tmp_path / "any.yaml"
+    path.write_text("base: &base {a: 1, b: 2}\nown: {<<: *base, b: 3}\n", encoding="utf-8")
+    assert read_mapping(path, hint="keys")["own"] == {"a": 1, "b": 3}

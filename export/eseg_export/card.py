@@ -10,7 +10,6 @@ import difflib
 from pathlib import Path
 from typing import Annotated, TypeVar, get_args
 
-import yaml
 from bioimageio.spec import ValidationContext
 from bioimageio.spec._internal.license_id import LicenseIdLiteral
 from bioimageio.spec.dataset.v0_3 import DatasetId
@@ -21,6 +20,7 @@ from pydantic import BeforeValidator, Field, ValidationError
 
 from eseg_zoo.config import Settings, describe_mistakes
 from eseg_zoo.errors import ConfigError
+from eseg_zoo.yaml_file import read_mapping
 
 Statements = TypeVar("Statements", bound=Settings)
 
@@ -87,14 +87,7 @@ def load_card(path: Path | None) -> Card:
 
 def load_statements(path: Path, model: type[Statements]) -> Statements:
     """Return the YAML file `path` as `model`; raises `ConfigError` with file, key and the nearest right key."""
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise ConfigError(f"{path} does not exist") from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path} is no readable YAML file: {' '.join(str(error).split())}") from error
-    if not isinstance(values, dict):
-        raise ConfigError(f"{path} must hold keys such as {', '.join(list(model.model_fields)[:4])}")
+    values = read_mapping(path, hint=f"keys such as {', '.join(list(model.model_fields)[:4])}")
     try:
         # Whether a GitHub user exists is asked once, by the test of the finished package.
         with ValidationContext(perform_io_checks=False):
