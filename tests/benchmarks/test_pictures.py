@@ -6,11 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_rgb
 
 import pictures
+from eseg_zoo.colours import class_colours
 from eseg_zoo.metrics import Confusion
-from pictures import dice_of_squares, draw, first_places
-from vnc import Volume
+from pictures import coloured, dice_of_squares, draw, first_places
 
 
 @pytest.fixture(autouse=True)
@@ -34,10 +35,20 @@ def test_the_first_places_are_the_largest_scores_in_their_order() -> None:
     assert first_places(-score) == [(0, 0, 0), (0, 0, 1), (0, 0, 2)]
 
 
-def test_a_picture_is_written(tmp_path: Path) -> None:
+def test_wrong_pixels_have_the_full_colour_of_what_they_were_taken_for_and_right_ones_a_pale_one() -> None:
+    found, truth = np.array([[0, 1], [4, 2]]), np.array([[0, 0], [4, 1]])
+    shown, full = coloured(found, truth), np.array([to_rgb(colour) for colour in class_colours(5)])
+    np.testing.assert_allclose(shown[0, 1], full[1])
+    np.testing.assert_allclose(shown[1, 1], full[2])
+    np.testing.assert_allclose(shown[0, 0], 0.35 * full[0] + 0.65)
+    np.testing.assert_allclose(shown[1, 0], 0.35 * full[4] + 0.65)
+
+
+@pytest.mark.parametrize("with_data", [False, True])
+def test_a_picture_is_written(tmp_path: Path, with_data: bool) -> None:
     rng = np.random.default_rng(0)
-    raw = rng.integers(0, 255, (14, 32, 32)).astype(np.uint8)
-    maps = {"truth": rng.integers(0, 5, (2, 32, 32)), "ε-Seg": rng.integers(0, 5, (2, 32, 32))}
-    dice = {"ε-Seg": dice_of_squares(maps["truth"], maps["ε-Seg"])}
-    draw(Volume(Path("."), raw, {}), maps, dice, first_places(dice["ε-Seg"]), tmp_path / "found.png")
+    images = rng.integers(0, 255, (2, 32, 32)).astype(np.uint8)
+    truth, found = rng.integers(0, 5, (2, 2, 32, 32))
+    places = first_places(dice_of_squares(truth, found))
+    draw(truth, {"ε-Seg": found}, places, tmp_path / "found.png", images=images if with_data else None)
     assert (tmp_path / "found.png").read_bytes().startswith(b"\x89PNG")
