@@ -15,8 +15,8 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY)  ## train on a synthetic EM volume, export, verify, predict, and leave a report in demo/
 	$(BIN)/eseg-demo --out demo --force
 
-test: $(READY)  ## the test suite
-	$(BIN)/python -m pytest
+test: $(READY)  ## the test suite, one process a core up to four, each with one thread
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4
 
 check: $(READY)  ## style, types and import directions
 	$(BIN)/ruff check .

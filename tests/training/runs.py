@@ -54,6 +54,15 @@ def write_run(folder: Path, **changes: Any) -> Path:
     return path
 
 
+def learnt(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The classifier's part of a checkpoint's state, without the last bias, to which the calibration was added."""
+    return {
+        key: value
+        for key, value in state.items()
+        if key.startswith("classifier.") and key != "classifier.head.classify.bias"
+    }
+
+
 def run_in(folder: Path, **changes: Any) -> Run:
     return load_run(write_run(folder, **changes))
 

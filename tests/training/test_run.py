@@ -15,10 +15,11 @@ import torch
 
 from eseg_zoo.checkpoint import Checkpoint
 from eseg_zoo.config import load_run
+from eseg_zoo.correction import Correction
 from eseg_zoo.errors import InputError, OutputError
 from eseg_zoo.training.data import read_training_data
 from eseg_zoo.training.run import train
-from training.runs import write_run
+from training.runs import learnt, write_run
 
 LEARNT = {"steps": 60, "epoch_steps": 20, "batch_size": 16, "accelerator": "cpu"}  # enough to be sure of both classes
 
@@ -82,9 +83,8 @@ def test_the_averaged_weights_are_validated_and_become_the_model(inputs: Path) -
         torch.load(out / "supervised" / "best.ckpt", weights_only=True),
         Checkpoint.load(out / "model.pt"),
     )
-    for key, value in checkpoint.segmenter_state.items():
-        if key.startswith("classifier."):
-            assert torch.equal(value, best["state_dict"][f"hvae.{key}"]), key
+    for key, value in learnt(checkpoint.segmenter_state).items():
+        assert torch.equal(value, best["state_dict"][f"hvae.{key}"]), key
     key = "classifier.head.classify.weight"
     assert not torch.equal(checkpoint.segmenter_state[key], best["current_model_state"][f"hvae.{key}"])
     with (out / "supervised" / "metrics.csv").open(encoding="utf-8", newline="") as file:
@@ -171,6 +171,21 @@ def test_frequencies_that_would_erase_a_class_are_applied_in_part_and_said(
     checkpoint = Checkpoint.load(train(load_run(write_run(inputs, frequencies=frequencies))))
     assert checkpoint.prior_strength < 1
     assert "correction for class frequencies has strength" in caplog.text
+
+
+def test_the_calibration_of_the_classes_is_in_the_last_layer(inputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    correction = Correction(
+        2.0, np.array([0.3, -0.3]), np.array([0.75, 0.25]), strength=1, reason="", training=np.full(2, 0.5)
+    )
+    monkeypatch.setattr("eseg_zoo.training.finish.fit_correction", lambda *_, **__: correction)
+    model = train(load_run(write_run(inputs)))
+    best = torch.load(model.parent / "supervised" / "best.ckpt", weights_only=True)["state_dict"]
+    state = Checkpoint.load(model).segmenter_state
+    key = "classifier.head.classify.bias"
+    # Divided by the temperature, these are the biases.
+    torch.testing.assert_close(state[key] - best[f"hvae.{key}"], torch.tensor([0.6, -0.6]))
+    np.testing.assert_allclose(state["log_prior_shift"].flatten(), np.log([1.5, 0.5]), rtol=1e-6)
+    assert state["temperature"] == 2
 
 
 def test_balanced_frequencies_shift_nothing(inputs: Path) -> None:
