@@ -163,9 +163,14 @@ class TrainingSettings(Settings):
     """Processes that train together, each on a GPU of its own or on a share of the CPU's cores; each takes whole
     batches, so two of them see twice the patches in a step."""
     strategy: Literal["auto", "ddp"] = "auto"
-    """How they do it; `ddp`, averaging their gradients, is the only way."""
+    """How they do it: `ddp` averages their gradients; `auto` is that where there are several, else none of it."""
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     """Number format of the arithmetic; `16-mixed` needs a GPU."""
+
+    @property
+    def distributed(self) -> bool:
+        """Whether processes average their gradients."""
+        return self.devices > 1 or self.strategy == "ddp"
 
 
 class PretrainingSettings(Settings):

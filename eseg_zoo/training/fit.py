@@ -126,7 +126,7 @@ def fit(stage: Stage, batches: StepBatches, held_out: list[Batch], folder: Path,
             accelerator=settings.accelerator,
             devices=settings.devices,
             # Not every step uses every weight: pre-training classifies nothing.
-            strategy="auto" if settings.devices == 1 else "ddp_find_unused_parameters_true",
+            strategy="ddp_find_unused_parameters_true" if settings.distributed else "auto",
             precision=settings.precision,
             accumulate_grad_batches=settings.accumulate,
             use_distributed_sampler=False,  # every process validates on all that is held out, and draws its own part

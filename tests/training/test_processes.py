@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from eseg_zoo.checkpoint import Checkpoint
-from eseg_zoo.config import load_run
+from eseg_zoo.config import TrainingSettings, load_run
 from eseg_zoo.errors import ConfigError
 from eseg_zoo.model.latent import Gaussian
 from eseg_zoo.training.run import train
@@ -28,7 +28,7 @@ WITHOUT_CHANCE: dict[str, Any] = {
 SCRIPT = """
 import sys
 from pathlib import Path
-from eseg_zoo.config import load_run
+from eseg_zoo.config import TrainingSettings, load_run
 from eseg_zoo.model.latent import Gaussian
 from eseg_zoo.training.run import train
 
@@ -89,6 +89,25 @@ def test_two_processes_finish_all_stages_and_can_be_resumed(inputs: Path) -> Non
     assert found.training.steps == expected.training.steps
     for key, value in expected.segmenter_state.items():
         torch.testing.assert_close(found.segmenter_state[key], value, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("devices", "strategy", "expected"), [(1, "auto", False), (2, "auto", True), (1, "ddp", True), (2, "ddp", True)]
+)
+def test_gradients_are_averaged_where_there_are_several_processes_or_it_is_asked_for(
+    devices: int, strategy: Any, expected: bool
+) -> None:
+    assert TrainingSettings(devices=devices, strategy=strategy).distributed is expected
+
+
+def test_one_process_learns_the_same_with_ddp_and_without(inputs: Path) -> None:
+    alone, ddp = (
+        train_apart(inputs / strategy, training=settings(batch_size=4, strategy=strategy))
+        for strategy in ("auto", "ddp")
+    )
+    torch.testing.assert_close(torch.tensor(losses(ddp)), torch.tensor(losses(alone)), rtol=1e-4, atol=1e-5)
+    found, expected = (torch.load(out / "supervised" / "last.ckpt", weights_only=True) for out in (ddp, alone))
+    assert found["global_step"] == expected["global_step"] == 8
 
 
 def test_accumulated_batches_learn_as_one_that_holds_them_all(inputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
