@@ -306,7 +306,8 @@ class Recognised(NamedTuple):
     above: list[Tensor]  # top-down features that reach level i, at its latent margin: what p(z_i | z_>i) may see;
     # none where the latents are the means
     class_logits: Tensor  # of q(y | x), (b, classes, *coarsest)
-    top_down: Tensor  # the finest top-down features with z_1 in them, at its latent margin, for the decoder
+    top_down: Tensor | None  # the finest top-down features with z_1 in them, at its latent margin, for the decoder;
+    # none where the latents are the means
     stem: Tensor  # features at full resolution, without margin
 
 
@@ -386,20 +387,23 @@ class Recognition(nn.Module):
     def forward(self, x: Tensor, draw: LatentDraw = use_mean) -> Recognised:
         """Return the latents of all levels; `draw` decides what the levels below a latent see of it."""
         stem, features = self.encode(x)
-        coarsest = len(features) - 1
+        coarsest, generates = len(features) - 1, draw is not use_mean
         class_logits, evidence, mean = self.top(features[coarsest])
         means = [mean]
         aboves: list[Tensor] = []
-        top_down = F.relu(evidence + self.injects[coarsest](draw(coarsest, evidence, mean, None)), inplace=True)
         for i in range(coarsest - 1, -1, -1):
-            if draw is not use_mean:  # which needs nothing from above
+            drawn = draw(i + 1, evidence, mean, aboves[0] if aboves else None)
+            top_down = F.relu(evidence + self.injects[i + 1](drawn), inplace=True)
+            if generates:  # the means need nothing from above
                 aboves.insert(0, _crop(self.upsamples[i](top_down), self.merge_borders[i]))
             skip = _crop(features[i], self.skip_borders[i])
             evidence, mean = self.steps[i](skip, top_down, self.upsamples[i])
-            drawn = draw(i, evidence, mean, aboves[0] if aboves else None)
-            top_down = F.relu(evidence + self.injects[i](drawn), inplace=True)
             means.insert(0, mean)
-        return Recognised(means, aboves, class_logits, top_down, _crop(stem, self.stem_border))
+        finest = None
+        if generates:
+            drawn = draw(0, evidence, mean, aboves[0] if aboves else None)
+            finest = F.relu(evidence + self.injects[0](drawn), inplace=True)
+        return Recognised(means, aboves, class_logits, finest, _crop(stem, self.stem_border))
 
 
 class Head(nn.Module):

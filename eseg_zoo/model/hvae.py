@@ -57,6 +57,7 @@ class HVAE(nn.Module):
             return posteriors[level].sample(generator)
 
         recognised = self.classifier.recognition(x, draw)
+        assert recognised.top_down is not None, "latents are drawn"
         cells = partial(crop_to_cells, geometry=self.classifier.geometry)
         return Generation(
             logits=self.classifier.head(recognised.means, recognised.stem),
@@ -88,6 +89,7 @@ class HVAE(nn.Module):
             return Gaussian.bounded(*parameters).sample(generator)
 
         top_down = self.classifier.recognition(x, draw).top_down
+        assert top_down is not None, "latents are drawn"
         drawn: Tensor = self.decoder(crop_to_cells(top_down, self.classifier.geometry, 0))
         return drawn
 
