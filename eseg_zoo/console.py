@@ -10,11 +10,13 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from eseg_zoo.allocator import keep_freed_memory
 from eseg_zoo.errors import EsegError
 
 
 def run_app(app: Callable[[], object]) -> None:
     """Run a Typer app; an error of ours is shown in one line on stderr, with its traceback only for --debug."""
+    keep_freed_memory()  # before there are threads, which would get heaps of their own
     try:
         app()
     except EsegError as error:

@@ -20,6 +20,7 @@ from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
 from torch.utils.data import DataLoader
 
+from eseg_zoo.allocator import keep_freed_memory
 from eseg_zoo.data.sampling import Batch
 from eseg_zoo.training.averaging import MovingAverage
 from eseg_zoo.training.batches import StepBatches
@@ -110,6 +111,7 @@ def fit(stage: Stage, batches: StepBatches, held_out: list[Batch], folder: Path,
     `folder` gets `metrics.csv`, `last.ckpt` after every validation, and `best.ckpt`. If it holds a `last.ckpt`, the
     training goes on from there, with the same numbers as if it had never stopped.
     """
+    keep_freed_memory()
     settings, validated = stage.settings, bool(held_out) and not isinstance(stage, Pretraining)
     with quiet_lightning():
         last = EpochCheckpoint(folder, filename="last", enable_version_counter=False)
