@@ -259,7 +259,7 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         residual = self.second(F.relu(self.first(x), inplace=True))
-        return F.relu(residual + self.skip(_crop(x, self.shrink)), inplace=True)
+        return F.relu(residual.add_(self.skip(_crop(x, self.shrink))), inplace=True)
 
 
 class BlurPool(nn.Module):
@@ -347,7 +347,7 @@ class LadderStep(nn.Module):
         """
         kernel, bias = _kernel(self.reduce)
         own, other = kernel[:, : self.own], kernel[:, self.own :]
-        reduced = self.convolve(skip, own, bias) + upsample(self.convolve(top_down, other))
+        reduced = self.convolve(skip, own, bias).add_(upsample(self.convolve(top_down, other)))
         evidence = F.relu(self.merge(F.relu(reduced, inplace=True)), inplace=True)
         return evidence, self.mean(evidence)
 
@@ -393,7 +393,7 @@ class Recognition(nn.Module):
         aboves: list[Tensor] = []
         for i in range(coarsest - 1, -1, -1):
             drawn = draw(i + 1, evidence, mean, aboves[0] if aboves else None)
-            top_down = F.relu(evidence + self.injects[i + 1](drawn), inplace=True)
+            top_down = F.relu(self.injects[i + 1](drawn).add_(evidence), inplace=True)
             if generates:  # the means need nothing from above
                 aboves.insert(0, _crop(self.upsamples[i](top_down), self.merge_borders[i]))
             skip = _crop(features[i], self.skip_borders[i])
@@ -402,7 +402,7 @@ class Recognition(nn.Module):
         finest = None
         if generates:
             drawn = draw(0, evidence, mean, aboves[0] if aboves else None)
-            finest = F.relu(evidence + self.injects[0](drawn), inplace=True)
+            finest = F.relu(self.injects[0](drawn).add_(evidence), inplace=True)
         return Recognised(means, aboves, class_logits, finest, _crop(stem, self.stem_border))
 
 
@@ -426,7 +426,7 @@ class Head(nn.Module):
         for upsample, mean in zip(reversed(self.upsamples), reversed(means[:-1]), strict=True):
             column = torch.cat([mean, upsample(column)], 1)
         coarse = self.to_pixels(self.reduce(F.relu(self.hidden(column), inplace=True)))
-        logits: Tensor = self.classify(F.relu(coarse + self.sharpen(stem), inplace=True))
+        logits: Tensor = self.classify(F.relu(self.sharpen(stem).add_(coarse), inplace=True))
         return logits
 
 
