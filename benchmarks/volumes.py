@@ -3,8 +3,10 @@
     python benchmarks/volumes.py [--ckpt model.pt] [--shapes 2x1024x1024 4x2048x2048] [--workers 0 1 2]
 
 Memory is the largest sum of the resident sizes of the command and all its processes, looked at ten times a second;
-0 workers is the command alone, without a cluster. Without a checkpoint the network of the small preset has random
-weights. The overhead per chunk is the time of the finest level's chunks with a network that does next to nothing.
+0 workers is the command alone, without a cluster: as many chunks side by side as there are cores. Without a checkpoint
+the network of the small preset has random weights. The sum of its tiles is the time that the passes of the network
+over all chunks take by themselves, on one thread, from memory to memory: the command divides it among the cores and
+adds the start, reading, writing and the coarser levels. The overhead per chunk is that of the graph and its scheduling.
 """
 
 from __future__ import annotations
@@ -16,10 +18,12 @@ import sys
 import tempfile
 import time
 from contextlib import suppress
+from math import prod
 from pathlib import Path
 
 import numpy as np
 import psutil
+import torch
 import zarr
 from ome_zarr.format import FormatV04
 from ome_zarr.writer import write_multiscales_metadata
@@ -27,7 +31,9 @@ from rich.console import Console
 from rich.table import Table
 
 from eseg_zoo.checkpoint import Checkpoint
+from eseg_zoo.inference.chunks import DEFAULT_CHUNK
 from eseg_zoo.inference.cluster import place
+from eseg_zoo.inference.volume import predict_padded, prepare
 from speed import untrained
 
 EMPTY_TASKS = 2000
@@ -68,6 +74,19 @@ def resident(process: psutil.Process) -> int:
         return 0
 
 
+def sum_of_tiles(checkpoint: Checkpoint, shape: tuple[int, ...], tile: int) -> float:
+    """Return the seconds of the passes over all chunks of a stack of slices, one after the other on one thread."""
+    segmenter = prepare(checkpoint.segmenter(), torch.device("cpu"))
+    padded = np.random.default_rng(0).uniform(0, 255, (1, *(tile + 2 * margin for margin in segmenter.geometry.margin)))
+    times = []
+    for _ in range(6):
+        started = time.perf_counter()
+        predict_padded(segmenter, padded.astype(np.float32))
+        times.append(time.perf_counter() - started)
+    chunks = shape[0] * prod(-(-n // tile) for n in shape[1:])
+    return chunks * min(times[1:])
+
+
 def nothing(level: int, index: tuple[int, ...]) -> None:
     """Make no chunk: what is left is the overhead."""
 
@@ -85,29 +104,34 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--ckpt", type=Path)
-    parser.add_argument("--shapes", nargs="+", default=["1x1024x1024", "2x1024x1024", "2x2048x2048"])
+    parser.add_argument("--shapes", nargs="+", default=["1x1024x1024", "4x2048x2048", "16x4096x4096"])
     parser.add_argument("--workers", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--tile", type=int)
+    parser.add_argument("--tile", type=int, default=DEFAULT_CHUNK[2])
     options = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = "1"
-    table = Table("volume (z y x)", "workers", "seconds", "megapixels/s", "peak memory, MB", title="eseg predict")
+    torch.set_num_threads(1)
+    columns = ("volume (z y x)", "workers", "seconds", "sum of its tiles", "megapixels/s", "peak memory, MB")
+    table = Table(*columns, title="eseg predict")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         model = options.ckpt or folder / "model.pt"
         if not options.ckpt:
             untrained(5).save(model)
-        assert Checkpoint.load(model).dims == 2, "the volumes are stacks of slices"
+        checkpoint = Checkpoint.load(model)
+        assert checkpoint.dims == 2, "the volumes are stacks of slices"
         for shape in options.shapes:
             sizes = tuple(map(int, shape.split("x")))
             write_volume(folder / f"{shape}.ome.zarr", sizes)
+            tiles = sum_of_tiles(checkpoint, sizes, options.tile)
             for workers in options.workers:
                 out = folder / f"{shape}_{workers}.ome.zarr"
                 command = ["predict", str(model), str(folder / f"{shape}.ome.zarr"), "--out", str(out), "--axes", "zyx"]
                 command += ["--workers", str(workers)] if workers else []
-                command += ["--tile", str(options.tile)] if options.tile else []
+                command += ["--tile", str(options.tile)]
                 seconds, peak = run(command)
                 rate = np.prod(sizes) / 1e6 / seconds
-                table.add_row(shape.replace("x", " x "), str(workers), f"{seconds:.1f}", f"{rate:.3f}", f"{peak:.0f}")
+                times = (f"{seconds:.1f}", f"{tiles:.1f}", f"{rate:.2f}")
+                table.add_row(shape.replace("x", " x "), str(workers), *times, f"{peak:.0f}")
     console = Console(width=100)
     console.print(table)
     for workers in options.workers:

@@ -78,25 +78,26 @@ class Pyramid:
 
 def most_frequent(values: NDArray[np.integer], steps: Sequence[int]) -> NDArray[np.integer]:
     """Return labels made coarser by `steps`: the most frequent value of each block, the smallest of equals."""
-    blocks = _blocks(values, steps)
-    found, best = blocks[..., 0].copy(), np.zeros(blocks.shape[:-1], np.intp)
-    for value in np.unique(values):
-        count = (blocks == value).sum(-1)
+    pixels = _pixels_of_blocks(values, steps)
+    found, best = pixels[0].copy(), np.zeros(pixels.shape[1:], np.min_scalar_type(len(pixels)))
+    for value in np.flatnonzero(np.bincount(pixels.ravel())):
+        count = (pixels == value).sum(0, dtype=best.dtype)
         better = count > best
-        found[better], best[better] = value, count[better]
+        np.copyto(found, value, where=better, casting="unsafe")
+        np.copyto(best, count, where=better)
     return found
 
 
 def mean(values: NDArray[np.floating], steps: Sequence[int]) -> NDArray[np.floating]:
     """Return values made coarser by `steps`: the mean of each block."""
-    found: NDArray[np.floating] = _blocks(values, steps).mean(-1, dtype=values.dtype)
+    found: NDArray[np.floating] = _pixels_of_blocks(values, steps).mean(0, dtype=values.dtype)
     return found
 
 
-def _blocks(values: NDArray[_Value], steps: Sequence[int]) -> NDArray[_Value]:
-    """Return a view (*coarse space, pixels of a block); a block that reaches over the end repeats the last pixels."""
+def _pixels_of_blocks(values: NDArray[_Value], steps: Sequence[int]) -> NDArray[_Value]:
+    """Return the pixels of the blocks, (pixels of a block, *coarse space); the end repeats the last pixels."""
     values = np.pad(values, [(0, -n % step) for n, step in zip(values.shape, steps, strict=True)], mode="edge")
     split = [size for n, step in zip(values.shape, steps, strict=True) for size in (n // step, step)]
     ndim = len(steps)
-    moved = values.reshape(split).transpose([*range(0, 2 * ndim, 2), *range(1, 2 * ndim, 2)])
-    return moved.reshape(*moved.shape[:ndim], -1)
+    moved = values.reshape(split).transpose([*range(1, 2 * ndim, 2), *range(0, 2 * ndim, 2)])
+    return moved.reshape(-1, *moved.shape[ndim:])
