@@ -79,7 +79,8 @@ class Pyramid:
 def most_frequent(values: NDArray[np.integer], steps: Sequence[int]) -> NDArray[np.integer]:
     """Return labels made coarser by `steps`: the most frequent value of each block, the smallest of equals."""
     pixels = _pixels_of_blocks(values, steps)
-    found, best = pixels[0].copy(), np.zeros(pixels.shape[1:], np.min_scalar_type(len(pixels)))
+    found: NDArray[np.integer] = pixels[0].copy()
+    best = np.zeros(pixels.shape[1:], np.min_scalar_type(len(pixels)))
     for value in np.flatnonzero(np.bincount(pixels.ravel())):
         count = (pixels == value).sum(0, dtype=best.dtype)
         better = count > best
