@@ -56,6 +56,27 @@ def learn_network(volume: Volume, row: Row, folder: Path) -> Outcome:
     return _train_and_judge(volume, row, folder, files, labelled=_labelled_pixels(labels))
 
 
+def learn_neighbours(volume: Volume, row: Row, folder: Path) -> Outcome:
+    """Train the small preset on slices with their neighbours as channels: 2.5D."""
+    labels = volume.draw(row.labels, row.per_class, row.draw)
+    _write(folder / "raw.tif", with_neighbours(volume.raw))
+    _write(folder / "labels.tif", labels)
+    files = {
+        "images": "raw.tif",
+        "labels": "labels.tif",
+        "axes": "zcyx",
+        "channels": ["before", "slice", "after"],
+        "slices": {"training": _span(TRAINING), "validation": _span(UNSEEN)},
+    }
+    return _train_and_judge(volume, row, folder, files, labelled=_labelled_pixels(labels))
+
+
+def with_neighbours(raw: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return (z, 3, y, x): the slice before, the slice, the slice after; the ends stand in for what is not there."""
+    padded = np.concatenate([raw[:1], raw, raw[-1:]])
+    return np.stack([padded[:-2], raw, padded[2:]], axis=1)
+
+
 def learn_volume(volume: Volume, row: Row, folder: Path) -> Outcome:
     """Train the small preset of a 3D network on two volumes of twelve slices: 0-11, and 2-13 for validation.
 
@@ -120,7 +141,8 @@ def judge_checkpoint(checkpoint: Checkpoint, volume: Volume) -> Judged:
     if checkpoint.dims == 3:
         found = predict_section(segmenter, volume.raw[None])[:, list(UNSEEN)].swapaxes(0, 1)
     else:
-        found = np.stack([predict_section(segmenter, volume.raw[z][None]) for z in UNSEEN])
+        slices = volume.raw[:, None] if checkpoint.architecture["channels"] == 1 else with_neighbours(volume.raw)
+        found = np.stack([predict_section(segmenter, slices[z]) for z in UNSEEN])
     truth = volume.labels["dense"][list(UNSEEN)]
     weights = np.exp(-segmenter.log_prior_shift.numpy().reshape(-1, 1, 1))  # takes the shift of the logits back
     return Judged(judge(found * weights, truth), judge(found, truth))
@@ -174,6 +196,7 @@ def _learn_unet(
 
 LEARNERS: dict[str, Callable[[Volume, Row, Path], Outcome]] = {
     "network": learn_network,
+    "neighbours": learn_neighbours,
     "volume": learn_volume,
     "forest": learn_forest,
     "unet": learn_unet,

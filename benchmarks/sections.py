@@ -1,8 +1,9 @@
-"""2D against 3D on thick sections: the VNC data, whose slices are eleven pixels thick, from the same points.
+"""2D, 2.5D and 3D on thick sections: the VNC data, whose slices are eleven pixels thick, from the same points.
 
     python benchmarks/sections.py DATA [--out benchmarks/runs/sections]
 
-`2D` treats every slice as an image of its own. `3D` sees the slices around it too; it knows the voxel size, so it never
+`2D` treats every slice as an image of its own; `2.5D` is the same network with the slice before and the slice after as
+two more channels. `3D` sees the slices around it too; it knows the voxel size, so it never
 lowers the resolution along z. `--steps` are those of 2D, of both stages together; 3D takes a third of them, which costs
 about the same CPU seconds (they are in the table). Writes `tables.md`. Finished rows are kept: the command can be
 stopped and started again. Delete the folder after a change of the code.
@@ -21,7 +22,7 @@ from vnc import CLASSES
 
 NOTE = (
     "Dice over every pixel of slices 12-13 after the correction for class frequencies, mean ± standard deviation over "
-    "the draws. Both networks learn from the same points of slices 0-11; the points of slices 12-13 validate both."
+    "the draws. All networks learn from the same points of slices 0-11; the points of slices 12-13 validate them."
 )
 
 
@@ -31,10 +32,11 @@ def series(options: Namespace) -> dict[tuple[str, int], list[Row]]:
         budget: [network_row(options, budget, repeat) for repeat in range(options.repeats)]
         for budget in options.budgets
     }
+    between = {budget: [replace(row, learner="neighbours") for row in rows] for budget, rows in in_2d.items()}
     fewer = network_steps(options.steps // 3)
     in_3d = {budget: [replace(row, learner="volume", settings=fewer) for row in rows] for budget, rows in in_2d.items()}
-    both = [("2D", in_2d), ("3D, anisotropic", in_3d)]
-    return {(name, budget): found[budget] for budget in options.budgets for name, found in both}
+    networks = [("2D", in_2d), ("2.5D", between), ("3D, anisotropic", in_3d)]
+    return {(name, budget): found[budget] for budget in options.budgets for name, found in networks}
 
 
 def make_report(wanted: Mapping[tuple[str, int], Sequence[Row]], outcomes: Mapping[Row, Outcome]) -> Report:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
+from learners import with_neighbours
 from rows import Outcome
 from sections import make_report, series
 from vnc import CLASSES
@@ -24,7 +27,7 @@ def options() -> Namespace:
 def test_both_networks_get_the_same_labels_and_seeds_and_3d_a_third_of_the_steps(options: Namespace) -> None:
     found = series(options)
     assert [(name, budget) for name, budget in found] == [
-        ("2D", 300), ("3D, anisotropic", 300), ("2D", 6000), ("3D, anisotropic", 6000),
+        ("2D", 300), ("2.5D", 300), ("3D, anisotropic", 300), ("2D", 6000), ("2.5D", 6000), ("3D, anisotropic", 6000),
     ]  # fmt: skip
     for flat, deep in zip(found["2D", 300], found["3D, anisotropic", 300], strict=True):
         assert (flat.learner, deep.learner) == ("network", "volume")
@@ -37,6 +40,12 @@ def test_both_networks_get_the_same_labels_and_seeds_and_3d_a_third_of_the_steps
         assert flat.settings == {"training": {"steps": 300}, "semi_supervised": {"steps": 600}}
         assert deep.settings == {"training": {"steps": 100}, "semi_supervised": {"steps": 200}}
     assert [row.draw for row in found["2D", 300]] == [0, 1]
+    assert [replace(row, learner="network") for row in found["2.5D", 300]] == found["2D", 300]
+
+
+def test_neighbours_are_channels_and_the_ends_stand_in_for_what_is_not_there() -> None:
+    raw = np.arange(3, dtype=np.uint8).reshape(3, 1, 1)
+    assert with_neighbours(raw)[..., 0, 0].tolist() == [[0, 0, 1], [0, 1, 2], [1, 2, 2]]
 
 
 def test_the_table_has_the_mean_of_each_network_and_leaves_out_what_is_missing(options: Namespace) -> None:
