@@ -28,7 +28,7 @@ check: $(READY)  ## style, types and import directions
 interop: $(READY)  ## the package in its consumers' own runtimes: PACKAGE=model.zip CKPT=model.pt, or else the demo's
 	PYTHONPATH=tests $(BIN)/python -m interop.run $(if $(CKPT),--ckpt '$(CKPT)') $(if $(PACKAGE),--package '$(PACKAGE)')
 
-bench: $(READY)  ## seconds per megapixel of the exported formats, as ratios in one run
+bench: $(READY)  ## seconds and memory per megapixel of predict, the exported formats and their peers
 	$(BIN)/python benchmarks/speed.py
 
 bench-accuracy: $(READY)  ## Dice beside a random forest and a U-Net, from 60 to 6,000 labels: DATA=folder of the VNC data
