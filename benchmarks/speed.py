@@ -18,159 +18,26 @@ from __future__ import annotations
 import argparse
 import os
 import platform
-import tempfile
 import time
-from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from math import prod
 from multiprocessing import get_context
 from pathlib import Path
 
-import numpy as np
 import torch
 from rich.console import Console
 from rich.table import Table
 
-import unet
-from eseg_zoo.checkpoint import Checkpoint, TrainingRecord
-from eseg_zoo.config import PRESETS, VOLUME_PRESETS, NetworkSettings
-from eseg_zoo.data.phantom import em_phantom, sparse_strokes
-from eseg_zoo.inference.volume import predict_section, prepare
-from eseg_zoo.model.dense import DenseSegmenter, convolution
-from forest import PixelForest
-from multiply_adds import bytes_written, multiply_adds, prediction_cost
+from eseg_zoo.checkpoint import Checkpoint
+from eseg_zoo.inference.volume import prepare
+from multiply_adds import bytes_written, multiply_adds
+from ways import PEERS, WAYS, Way, eseg_predict, patch_by_patch, plain_convolution, untrained
 
 SPACE = {2: (1024, 1024), 3: (64, 256, 256)}
-PATCHES = {2: (256, 64), 3: (16, 8)}  # all, and in a batch
 REPEATS = {2: 3, 3: 1}
 # Voxels of the untrained networks of volumes, z as a multiple of y and x.
 VOLUMES = {"volume, fine z": 1.0, "volume, coarse z": 5.0}
-
-
-def untrained(classes: int, *, dims: int = 2, z: float = 1.0) -> Checkpoint:
-    """Return a checkpoint of the small preset with random weights; z is the size of a voxel along it, of y and x 1."""
-    settings = NetworkSettings(dims=dims, **(PRESETS if dims == 2 else VOLUME_PRESETS)["small"]["network"])  # type: ignore[arg-type]
-    voxel_size = {"z": z, "y": 1.0, "x": 1.0}
-    architecture = settings.architecture(channels=1, classes=classes, voxel_size=voxel_size)
-    names = tuple(f"class {i}" for i in range(classes))
-    return Checkpoint(
-        architecture=architecture,
-        segmenter_state=DenseSegmenter(**architecture).state_dict(),
-        generative_state={},
-        class_names=names,
-        class_values=tuple(range(1, classes + 1)),
-        class_frequencies=(1 / classes,) * classes,
-        frequency_source="balanced",
-        channel_names=("intensity",),
-        axes="zyx"[-dims:],
-        voxel_size={},
-        image_dtype="uint8",
-        sample=torch.randint(0, 255, (1, *(128,) * dims), dtype=torch.uint8),
-        settings={},
-        training=TrainingRecord(0, 0, {}, 0, {}, {}, {}),
-    )
-
-
-# --------------------------------------------------------------------------------------------- the ways to run it
-
-Call = Callable[[], object]
-
-
-def patch_by_patch(checkpoint: Checkpoint, space: tuple[int, ...]) -> tuple[Call, int]:
-    """Return a call that predicts the centres of some patches, and how many."""
-    segmenter = prepare(checkpoint.segmenter(), torch.device("cpu"))
-    size = [s + 2 * m for s, m in zip(segmenter.geometry.stride, segmenter.geometry.margin, strict=True)]
-    count, batch = PATCHES[checkpoint.dims]
-    patches = torch.rand(batch, checkpoint.architecture["channels"], *size) * 255
-    return lambda: [segmenter.probabilities(patches) for _ in range(count // batch)], count
-
-
-def eager(checkpoint: Checkpoint, space: tuple[int, ...]) -> tuple[Call, int]:
-    """Return a call of the checkpoint's network as it is on a whole image."""
-    segmenter, image = checkpoint.segmenter().eval(), _image(checkpoint, space)
-    return lambda: segmenter(image), prod(space)
-
-
-def eseg_predict(checkpoint: Checkpoint, space: tuple[int, ...]) -> tuple[Call, int]:
-    """Return a call of what `eseg predict` does with one section."""
-    segmenter, image = prepare(checkpoint.segmenter(), torch.device("cpu")), _image(checkpoint, space)[0].numpy()
-    return lambda: predict_section(segmenter, image), prod(space)
-
-
-def torchscript(checkpoint: Checkpoint, space: tuple[int, ...]) -> tuple[Call, int]:
-    """Return a call of the exported TorchScript weights."""
-    from eseg_export.package import write_weights
-    from eseg_export.tracing import known_warnings
-
-    image = _image(checkpoint, space)
-    with tempfile.TemporaryDirectory() as folder, known_warnings():
-        write_weights(checkpoint, Path(folder))
-        script = torch.jit.load(Path(folder) / "weights.pt")
-    return lambda: script(image), prod(space)
-
-
-def onnx_runtime(checkpoint: Checkpoint, space: tuple[int, ...]) -> tuple[Call, int]:
-    """Return a call of the exported ONNX weights."""
-    import onnxruntime
-    from eseg_export.package import write_weights
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
-    with tempfile.TemporaryDirectory() as folder:
-        write_weights(checkpoint, Path(folder))
-        session = onnxruntime.InferenceSession(
-            Path(folder) / "weights.onnx", options, providers=["CPUExecutionProvider"]
-        )
-    feed = {session.get_inputs()[0].name: _image(checkpoint, space).numpy()}
-    return lambda: session.run(None, feed), prod(space)
-
-
-def plain_unet(checkpoint: Checkpoint, space: tuple[int, ...]) -> tuple[Call, int]:
-    """Return a call of a plain U-Net of equal multiply-adds on a whole image."""
-    classes = checkpoint.architecture["classes"]
-    network = unet.UNet(unet.width_for(prediction_cost(checkpoint.architecture), classes), classes)
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    trained, image = unet.TrainedUNet(network, 128, 50), _image(checkpoint, space)[0, 0].numpy()
-    return lambda: trained.logits(image), prod(space)
-
-
-def random_forest(checkpoint: Checkpoint, space: tuple[int, ...]) -> tuple[Call, int]:
-    """Return a call of the random forest, trained on 300 or so labels of an EM phantom, on an image of that kind."""
-    generator = np.random.default_rng(0)
-    phantom = em_phantom((4, 256, 256), rng=generator)
-    labels = sparse_strokes(phantom.truth, fraction=0.001, rng=generator)
-    forest = PixelForest().fit(phantom.image, labels, len(np.unique(phantom.truth)))
-    image = np.tile(phantom.image[0], [n // 256 for n in space])
-    return lambda: forest.predict_probabilities(image), prod(space)
-
-
-def plain_convolution(checkpoint: Checkpoint, space: tuple[int, ...]) -> tuple[Call, int]:
-    """Return a call of one convolution of the first level's width on as many pixels, and its multiply-adds."""
-    width, step = checkpoint.architecture["filters"][0], checkpoint.architecture["strides"][0]
-    layer = convolution(checkpoint.dims, width, width, checkpoint.architecture["kernels"][0])
-    layout = torch.channels_last if checkpoint.dims == 2 else torch.channels_last_3d
-    features = torch.rand(1, width, *(n // s for n, s in zip(space, step, strict=True))).to(memory_format=layout)
-    layer.to(memory_format=layout)  # type: ignore[call-overload]
-    return lambda: layer(features), multiply_adds(layer, features)
-
-
-def _image(checkpoint: Checkpoint, space: tuple[int, ...]) -> torch.Tensor:
-    return torch.rand(1, checkpoint.architecture["channels"], *space) * 255
-
-
-Way = Callable[[Checkpoint, tuple[int, ...]], tuple[Call, int]]
-WAYS: dict[str, Way] = {
-    "the same network, patch by patch": patch_by_patch,
-    "eager": eager,
-    "`eseg predict`": eseg_predict,
-    "TorchScript": torchscript,
-    "ONNX Runtime": onnx_runtime,
-}
-PEERS: dict[str, Way] = {"plain U-Net": plain_unet, "random forest": random_forest}
-
-
-# ------------------------------------------------------------------------------------------------- measuring them
 
 
 @dataclass(frozen=True)
@@ -239,8 +106,9 @@ def table_of_ways(checkpoints: dict[str, Checkpoint], console: Console) -> None:
         for name, way in (WAYS | PEERS if checkpoint.dims == 2 else WAYS).items():
             found = measure(way, checkpoint, space, threads=1, repeats=repeats)
             slowest = slowest or found.per_million
-            # Most of what patches compute is not needed, and a forest does not multiply.
-            share = f"{cost * 1e6 / found.per_million / rate:.0%}" if way not in (patch_by_patch, random_forest) else ""
+            # Most of what patches compute is not needed; the peers have other multiply-adds, or none.
+            has_share = name in WAYS and way is not patch_by_patch
+            share = f"{cost * 1e6 / found.per_million / rate:.0%}" if has_share else ""
             speed = (f"{found.per_million:.3g}", f"{slowest / found.per_million:,.0f}")
             table.add_row(network, name, *speed, share, f"{found.gigabytes:.2f}")
         counted = f"{cost:,.0f} multiply-adds and {written:,.0f} bytes written"

@@ -34,7 +34,7 @@ from eseg_zoo.checkpoint import Checkpoint
 from eseg_zoo.inference.chunks import DEFAULT_CHUNK
 from eseg_zoo.inference.cluster import place
 from eseg_zoo.inference.volume import predict_padded, prepare
-from speed import untrained
+from ways import untrained
 
 EMPTY_TASKS = 2000
 

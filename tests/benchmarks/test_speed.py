@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from eseg_zoo.checkpoint import Checkpoint
-from speed import PEERS, WAYS, measure, patch_by_patch, plain_convolution, untrained
+from speed import measure
+from ways import PEERS, WAYS, patch_by_patch, plain_convolution, untrained
 
 SPACE = {2: (256, 256), 3: (6, 24, 24)}
 
@@ -20,7 +21,7 @@ def test_the_ways_to_run_a_network_give_the_same_probabilities(
 ) -> None:
     checkpoint, found = make_checkpoint(dims), []
     image = torch.rand(1, 1, *SPACE[dims]) * 255
-    monkeypatch.setattr("speed._image", lambda *_: image)
+    monkeypatch.setattr("ways._image", lambda *_: image)
     for way in WAYS.values():
         if way is not patch_by_patch:
             call, amount = way(checkpoint, SPACE[dims])
