@@ -70,6 +70,11 @@ class Checkpoint:
         return int(self.settings.get("unlabelled", 0))
 
     @property
+    def knows_symmetries(self) -> bool:
+        """Whether it was trained on flipped and rotated patches."""
+        return bool(self.settings.get("augmentation", {}).get("symmetries", True))
+
+    @property
     def prior_strength(self) -> float:
         """Strength of the correction towards `class_frequencies`, 0 (none) to 1; 0 when these are balanced."""
         wanted = np.log(np.array(self.class_frequencies) * len(self.class_frequencies))

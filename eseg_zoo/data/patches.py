@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import TypeVar
 
 import numpy as np
@@ -97,12 +98,22 @@ class Symmetry:
         bits = rng.integers(2, size=dims + 1)
         return cls(tuple(bool(b) for b in bits[:dims]), bool(bits[dims]))
 
+    @classmethod
+    def all(cls, dims: int) -> list[Symmetry]:
+        """Return all that `draw` may return: 8 in 2D, 16 in 3D; the first changes nothing."""
+        return [cls(flips, swap) for swap in (False, True) for flips in product((False, True), repeat=dims)]
+
     def turn(self, array: NDArray[Kind]) -> NDArray[Kind]:
         """Return a view of `array`, whose last axes are the spatial ones, turned."""
         dims = len(self.flips)
         flipped = tuple(axis - dims for axis, flip in enumerate(self.flips) if flip)
         array = np.flip(array, flipped)
         return array.swapaxes(-1, -2) if self.swap and dims > 1 else array
+
+    def turn_back(self, array: NDArray[Kind]) -> NDArray[Kind]:
+        """Return a view of `array` as it was before `turn`."""
+        array = array.swapaxes(-1, -2) if self.swap else array
+        return Symmetry(self.flips, swap=False).turn(array)
 
     def turn_phase(self, phase: Sequence[int], region: Sequence[int]) -> tuple[int, ...]:
         """Return where the pixel `phase` of a region goes; y and x of the region have one size."""

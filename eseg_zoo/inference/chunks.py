@@ -26,7 +26,7 @@ from eseg_zoo.inference.maps import entropy
 from eseg_zoo.inference.ome_zarr import Result
 from eseg_zoo.inference.predict import Predictor, WantedMaps
 from eseg_zoo.inference.pyramid import mean, most_frequent
-from eseg_zoo.inference.volume import margin_index, predict_padded
+from eseg_zoo.inference.volume import margin_index
 
 # Side of a chunk for each spatial rank: as large as 1.5 GB for the whole process allow at 64 filters.
 DEFAULT_CHUNK = {2: 1024, 3: 80}
@@ -46,6 +46,7 @@ class Job:
     result: Result
     wanted: WantedMaps
     device: str | None
+    tta: bool = False
     at_once: int = 1
 
     def make(self, level: int, index: tuple[int, ...]) -> None:
@@ -60,14 +61,14 @@ class Job:
             self._predict(index)
 
     def _predict(self, index: tuple[int, ...]) -> None:
-        predictor = _load(self.model, self.model_sha256, self.device)
+        predictor = _load(self.model, self.model_sha256, self.device, self.tta)
         region = dict(zip(self.result.pyramid.axes, self.result.pyramid.region(0, index), strict=True))
         padded, inside = self._read(predictor, region)
         with _loading:  # not one for each thread
             turns = _turns(self.at_once)
         with turns:
             torch.set_num_threads(1)
-            probabilities = predict_padded(predictor.segmenter, padded)[inside]
+            probabilities = predictor.predict_padded(padded)[inside]
         values = np.array(predictor.checkpoint.class_values, self.result.label_type)
         shape = [part.stop - part.start for part in region.values()]
         labels = values[probabilities.argmax(0)].reshape(shape)
@@ -121,15 +122,15 @@ def _turns(at_once: int) -> Semaphore:
     return Semaphore(at_once)
 
 
-def _load(model: Path, model_sha256: str, device: str | None) -> Predictor:
+def _load(model: Path, model_sha256: str, device: str | None, tta: bool) -> Predictor:
     with _loading:  # not once for each thread
-        return _load_once(model, model_sha256, device)
+        return _load_once(model, model_sha256, device, tta)
 
 
 @lru_cache(maxsize=1)
-def _load_once(model: Path, model_sha256: str, device: str | None) -> Predictor:
+def _load_once(model: Path, model_sha256: str, device: str | None, tta: bool) -> Predictor:
     """Return the model; its checksum is the key, so that a long-lived worker loads a changed model anew."""
-    predictor = Predictor(Checkpoint.load(model), device=device)
+    predictor = Predictor(Checkpoint.load(model), device=device, tta=tta)
     if sha256(model) != model_sha256:
         raise InputError(f"{model} is another file on this worker, or was changed since the command was started")
     return predictor

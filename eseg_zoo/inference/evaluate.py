@@ -19,7 +19,6 @@ from eseg_zoo.data.volumes import sections
 from eseg_zoo.errors import InputError
 from eseg_zoo.inference.maps import entropy
 from eseg_zoo.inference.predict import Predictor
-from eseg_zoo.inference.volume import predict_section
 from eseg_zoo.metrics import Confusion, ErrorRanking, Reliability
 
 
@@ -99,7 +98,7 @@ def _evaluate_section(predictor: Predictor, section: NDArray[np.generic], truth:
     """Return the evaluation of one section (c, *space) over its labelled pixels; `truth` (*space) holds indices."""
     segmenter, names = predictor.segmenter, predictor.checkpoint.class_names
     labelled = truth >= 0
-    probabilities = predict_section(segmenter, section, tile=predictor.tile)[:, labelled]
+    probabilities = predictor.predict(section)[:, labelled]
     truth, prediction = truth[labelled], probabilities.argmax(0)
     shift = segmenter.log_prior_shift.flatten().cpu().numpy()
     plain = without_temperature(probabilities, temperature=float(segmenter.temperature), log_prior_shift=shift)

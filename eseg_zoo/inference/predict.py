@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 
 from eseg_zoo.checkpoint import Checkpoint
 from eseg_zoo.data.channels import tell_count
+from eseg_zoo.data.patches import Symmetry
 from eseg_zoo.data.volumes import axes_of, read_image, require_finite, sections
 from eseg_zoo.errors import InputError
 from eseg_zoo.inference.maps import MapWriter, entropy
-from eseg_zoo.inference.volume import predict_section, prepare
+from eseg_zoo.inference.volume import predict_padded, predict_section, prepare
 from eseg_zoo.output import make_folder, refuse_existing
 
 
@@ -40,11 +41,23 @@ def preferred_device(name: str | None) -> torch.device:
 
 
 class Predictor:
-    """A checkpoint ready to predict on one device ('cpu', 'cuda', 'mps'; the fastest there is by default)."""
+    """A checkpoint ready to predict on one device ('cpu', 'cuda', 'mps'; the fastest there is by default).
 
-    def __init__(self, checkpoint: Checkpoint, *, device: str | None = None, tile: int | None = None):
+    `tta`, test-time augmentation, averages the probabilities over all flips and right-angle rotations of an image.
+    Raises `InputError` if it is asked of a model that was trained without them.
+    """
+
+    def __init__(
+        self, checkpoint: Checkpoint, *, device: str | None = None, tile: int | None = None, tta: bool = False
+    ):
+        if tta and not checkpoint.knows_symmetries:
+            raise InputError(
+                "this model was trained without flips and rotations (augmentation.symmetries: false), so it cannot be "
+                "averaged over them; leave out --tta"
+            )
         self.checkpoint, self.tile = checkpoint, tile
         self.segmenter = prepare(checkpoint.segmenter(), preferred_device(device))
+        self.views = Symmetry.all(checkpoint.dims) if tta else None
 
     def open(self, path: Path, axes: str | None) -> tuple[xr.DataArray, str]:
         """Return the image in `path`, checked against the model, and its axes; by default those of training.
@@ -57,10 +70,18 @@ class Predictor:
         require_finite(image, path)
         return image, axes
 
+    def predict(self, section: NDArray[np.generic]) -> NDArray[np.float32]:
+        """Return class probabilities (classes, *space) of a section of raw intensities (c, *space)."""
+        return predict_section(self.segmenter, section, tile=self.tile, views=self.views)
+
+    def predict_padded(self, padded: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return class probabilities (classes, *cells) of whole cells that come with their margin, (c, *space)."""
+        return predict_padded(self.segmenter, padded, self.views)
+
     def probabilities(self, image: xr.DataArray) -> Iterator[NDArray[np.float32]]:
         """Yield class probabilities of every section, (classes, *space), in the order t, then z for a 2D model."""
         for section in sections(image, self.checkpoint.dims):
-            yield predict_section(self.segmenter, section, tile=self.tile)
+            yield self.predict(section)
 
 
 def check_sizes(checkpoint: Checkpoint, path: Path, axes: str, *, channels: int, depth: int) -> None:

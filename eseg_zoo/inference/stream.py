@@ -37,6 +37,7 @@ class Computing:
     workers: int | None = None
     device: str | None = None
     tile: int | None = None
+    tta: bool = False  # as for `Predictor`
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ def _job(
     if computing.scheduler is None and computing.workers is None and preferred_device(computing.device).type == "cpu":
         tile = [chunk[axis] for axis in "zyx"[-checkpoint.dims :]]
         at_once = passes_at_once(checkpoint.segmenter(), tile, bytes_for_all=BYTES_FOR_PASSES)
-    return Job(model, sha256(model), volume, result, wanted, computing.device, at_once)
+    return Job(model, sha256(model), volume, result, wanted, computing.device, computing.tta, at_once)
 
 
 def _chunk(checkpoint: Checkpoint, tile: int | None) -> dict[str, int]:
@@ -134,6 +135,7 @@ def _describe_run(job: Job) -> dict[str, Any]:
         "dtype": volume.dtype,
         "chunk": list(job.result.pyramid.chunk),
         "maps": list(job.result.channels),
+        "tta": job.tta,
     }
 
 

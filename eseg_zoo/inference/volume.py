@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from eseg_zoo.allocator import keep_freed_memory
+from eseg_zoo.data.patches import Symmetry
 from eseg_zoo.inference.memory import default_tile
 from eseg_zoo.model.dense import DenseSegmenter, fold_standardisation
 
@@ -32,9 +33,15 @@ def prepare(segmenter: DenseSegmenter, device: torch.device) -> DenseSegmenter:
 
 
 def predict_section(
-    segmenter: DenseSegmenter, section: NDArray[np.generic], *, tile: int | None = None
+    segmenter: DenseSegmenter,
+    section: NDArray[np.generic],
+    *,
+    tile: int | None = None,
+    views: Sequence[Symmetry] | None = None,
 ) -> NDArray[np.float32]:
     """Return class probabilities (classes, *space) of a section of raw intensities (c, *space).
+
+    With `views` they are the means over these flips and rotations of the section (`predict_padded`).
 
     `tile` is the side of the tiles in pixels, by default what fits the memory, rounded up to whole cells of the
     network's stride, so that every tile sits on the network's grid: the result equals that of the whole image to
@@ -45,7 +52,7 @@ def predict_section(
     side = tile or default_tile(segmenter, space)
     result: NDArray[np.float32] | None = None
     for cells in _tiles(space, side, geometry.stride):
-        found = predict_padded(segmenter, _read_reflected(section, cells, geometry.margin))
+        found = predict_padded(segmenter, _read_reflected(section, cells, geometry.margin), views)
         if result is None:
             result = np.empty((len(found), *space), np.float32)
         inside = tuple(slice(0, min(c.stop, n) - c.start) for c, n in zip(cells, space, strict=True))
@@ -54,12 +61,23 @@ def predict_section(
     return result
 
 
-def predict_padded(segmenter: DenseSegmenter, padded: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return class probabilities (classes, *cells) of whole cells that come with their margin, (c, *space)."""
-    with torch.inference_mode():
-        image = torch.from_numpy(padded)[None].to(segmenter.mean.device)
-        found: NDArray[np.float32] = segmenter.probabilities(image)[0].cpu().numpy()
-    return found
+def predict_padded(
+    segmenter: DenseSegmenter, padded: NDArray[np.float32], views: Sequence[Symmetry] | None = None
+) -> NDArray[np.float32]:
+    """Return class probabilities (classes, *cells) of whole cells that come with their margin, (c, *space).
+
+    With `views` the cells are predicted in each of these symmetries; the probabilities, turned back, are averaged. The
+    network's grid and margin are the same from all sides, so tiles still give the result of the whole section.
+    """
+    if views is None:
+        with torch.inference_mode():
+            image = torch.from_numpy(padded)[None].to(segmenter.mean.device)
+            found: NDArray[np.float32] = segmenter.probabilities(image)[0].cpu().numpy()
+        return found
+    total: NDArray[np.floating] = np.zeros((), np.float32)
+    for view in views:
+        total = total + view.turn_back(predict_padded(segmenter, np.ascontiguousarray(view.turn(padded))))
+    return np.asarray(total / len(views), np.float32)
 
 
 def _tiles(space: Sequence[int], side: int, stride: Sequence[int]) -> Iterator[tuple[slice, ...]]:

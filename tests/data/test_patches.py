@@ -179,6 +179,7 @@ def test_a_symmetry_is_its_flips_then_its_transposition(
     expected = expected.transpose(0, 2, 1) if swap else expected
     symmetry = Symmetry(flips, swap)
     np.testing.assert_array_equal(symmetry.turn(region), expected)
+    np.testing.assert_array_equal(symmetry.turn_back(expected), region)
     assert symmetry.turn(region)[0, *symmetry.turn_phase(phase, (8, 8))] == region[0, *phase]
 
 

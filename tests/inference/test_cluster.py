@@ -15,7 +15,7 @@ from distributed import Client, LocalCluster
 
 from eseg_zoo.checkpoint import Checkpoint
 from eseg_zoo.errors import ClusterError, InputError
-from eseg_zoo.inference import chunks, cluster
+from eseg_zoo.inference import cluster
 from eseg_zoo.inference.cluster import Here, place
 from eseg_zoo.inference.predict import WantedMaps
 from eseg_zoo.inference.stream import Computing, Reading, Step, predict_volume
@@ -110,7 +110,7 @@ def test_chunks_side_by_side_in_one_process_give_the_same_bytes(folder: Path, mo
         finally:
             at_once.pop()
 
-    monkeypatch.setattr(chunks, "predict_padded", count)
+    monkeypatch.setattr("eseg_zoo.inference.predict.predict_padded", count)
     monkeypatch.setattr("eseg_zoo.inference.stream.passes_at_once", lambda *_, **__: 3)
     assert predict(folder, "three.ome.zarr", Computing(device="cpu", tile=32)) == expected
     assert max(most) == 3

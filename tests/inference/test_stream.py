@@ -26,7 +26,7 @@ from zarr.storage import LocalStore
 
 from eseg_zoo.checkpoint import Checkpoint
 from eseg_zoo.errors import InputError, OutputError
-from eseg_zoo.inference.predict import WantedMaps
+from eseg_zoo.inference.predict import Predictor, WantedMaps
 from eseg_zoo.inference.stream import Computing, Reading, Step, predict_volume
 from eseg_zoo.inference.volume import predict_section
 
@@ -44,11 +44,12 @@ def folder(tmp_path: Path, checkpoint: Checkpoint) -> Path:
 
 def predict(
     folder: Path, name: str = "out.ome.zarr", *, image: str = "v.ome.tif", wanted: WantedMaps = ALL_MAPS,
-    tile: int = 32, force: bool = False, report: Callable[[Step], None] = lambda step: None, **reading: Any,
+    tile: int = 32, tta: bool = False, force: bool = False, report: Callable[[Step], None] = lambda step: None,
+    **reading: Any,
 ) -> Path:  # fmt: skip
     predict_volume(
         folder / "model.pt", folder / image, folder / name, reading=Reading(**reading),
-        computing=Computing(tile=tile, device="cpu"), wanted=wanted, force=force, report=report,
+        computing=Computing(tile=tile, tta=tta, device="cpu"), wanted=wanted, force=force, report=report,
     )  # fmt: skip
     return folder / name
 
@@ -73,6 +74,16 @@ def test_chunks_equal_the_whole_image(folder: Path, checkpoint: Checkpoint) -> N
         clear = ordered[-1] - ordered[-2] > 1e-4
         np.testing.assert_array_equal(labels[z][clear], whole.argmax(0)[clear] + 1)
     assert 0 <= maps[3].min() < maps[3].max() <= 1
+
+
+def test_chunks_are_averaged_over_all_views(folder: Path, checkpoint: Checkpoint) -> None:
+    maps = array(predict(folder, tta=True), "0")
+    predictor = Predictor(checkpoint, device="cpu", tta=True)
+    np.testing.assert_allclose(maps[:3, 1], predictor.predict(PIXELS[1][None]), rtol=0, atol=1e-5)
+    with pytest.raises(StoppedError):
+        predict(folder, "two.ome.zarr", report=stop_after(3))
+    with pytest.raises(OutputError, match="differs in tta"):
+        predict(folder, "two.ome.zarr", tta=True)
 
 
 def test_chunks_of_a_network_of_volumes_equal_the_whole_volume(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -10,6 +12,9 @@ import torch
 from numpy.typing import NDArray
 
 from eseg_zoo.checkpoint import Checkpoint
+from eseg_zoo.data.patches import Symmetry
+from eseg_zoo.errors import InputError
+from eseg_zoo.inference.predict import Predictor
 from eseg_zoo.inference.volume import predict_section, prepare
 from eseg_zoo.model.dense import DenseSegmenter, StandardisedConvolution
 
@@ -91,6 +96,38 @@ def test_preparing_folds_the_network_and_keeps_the_numbers(
     prepared = prepare(source.segmenter(), torch.device("cpu"))
     assert not any(isinstance(module, StandardisedConvolution) for module in prepared.modules())
     assert_same(predict_section(prepared, section, tile=16), whole(source.segmenter(), section))
+
+
+def test_the_views_of_a_plane_are_averaged_whatever_the_tile(plane: DenseSegmenter) -> None:
+    section = noise(1, 40, 64)  # whole cells, so that the grid is the same from all sides
+    turned = [
+        np.rot90(whole(plane, np.rot90(mirrored, turns, (1, 2)).copy()), -turns, (1, 2))[:, :, ::step]
+        for step in (1, -1)
+        for mirrored in [section[:, :, ::step]]
+        for turns in range(4)
+    ]
+    expected = np.mean(turned, 0)
+    assert np.abs(expected - turned[0]).max() > 0.01
+    for tile in (16, 24, 1000):
+        assert_same(predict_section(plane, section, tile=tile, views=Symmetry.all(2)), expected)
+
+
+def test_the_views_of_a_volume_are_averaged(volume: DenseSegmenter) -> None:
+    section = noise(1, 4, 16, 12)
+    flips = [axes for n in range(4) for axes in combinations((1, 2, 3), n)]
+    upright = [np.flip(whole(volume, np.flip(section, axes).copy()), axes) for axes in flips]
+    lying = [
+        np.flip(whole(volume, np.flip(section, axes).swapaxes(2, 3).copy()).swapaxes(2, 3), axes) for axes in flips
+    ]
+    found = predict_section(volume, section, tile=8, views=Symmetry.all(3))
+    assert_same(found, np.mean(upright + lying, 0))
+
+
+def test_a_model_that_never_saw_turned_images_is_not_averaged_over_them(checkpoint: Checkpoint) -> None:
+    settings = {**checkpoint.settings, "augmentation": {"symmetries": False}}
+    with pytest.raises(InputError, match="trained without flips and rotations"):
+        Predictor(replace(checkpoint, settings=settings), tta=True)
+    assert Predictor(checkpoint, tta=True).views == Symmetry.all(2)
 
 
 def test_a_prediction_keeps_no_graph(plane: DenseSegmenter) -> None:
