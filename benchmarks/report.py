@@ -68,7 +68,7 @@ def parse(description: str | None, *, out: str, steps: int, budgets: str) -> arg
     parser.add_argument("data", type=Path, help="folder of the VNC data")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/runs") / out, help="where rows and tables go")
     parser.add_argument("--jobs", type=int, default=2, help="rows at a time, one thread each")
-    parser.add_argument("--steps", type=int, default=steps, help="optimisation steps of every network, at least 100")
+    parser.add_argument("--steps", type=int, default=steps, help="optimisation steps, at least 100")
     parser.add_argument("--repeats", type=int, default=3, help="draws of the labels, each with a training seed")
     parser.add_argument("--budgets", type=_budgets, default=budgets, help="labelled pixels, such as 300,6000")
     parser.add_argument("--few-labels", type=_settings, default={}, help="YAML laid over the preset up to 600 labels")

@@ -86,6 +86,17 @@ def test_all_methods_learn_from_the_same_draw() -> None:
         assert draws[1] == draws[2] == draws[0]
 
 
+def test_more_labels_are_learnt_in_more_steps_by_every_network() -> None:
+    wanted = peers.series(options())
+    stages = {budget: wanted["ε-Seg, small preset", budget][0].settings for budget in (300, 6000)}
+    assert stages[300] == {"training": {"steps": 20}, "semi_supervised": {"steps": 40}}
+    assert stages[6000] == {"training": {"steps": 40}, "semi_supervised": {"steps": 80}}
+    assert wanted[peers.SCRIBBLES, None][0].settings == stages[6000]
+    unet = {budget: wanted["U-Net", budget][0].settings["training"]["steps"] for budget in (300, 6000)}
+    assert unet[6000] == pytest.approx(2 * unet[300], abs=1)
+    assert wanted[peers.DENSE, None][0].settings == wanted["U-Net", 6000][0].settings
+
+
 def test_the_table_and_the_curve_are_made_of_what_is_finished(tmp_path: Path) -> None:
     wanted = peers.series(options())
     outcomes: dict[Row, Outcome] = {wanted["U-Net", 300][0]: outcome(0.5, 0.6)}
