@@ -194,7 +194,7 @@ def evaluate(
     """Compare predictions with labels, over labelled pixels only: Dice, confusion matrix, calibration.
 
     The figures of calibration mean something where the labels cover whole regions: among points painted evenly for
-    each class, rare classes are not rare.
+    each class, rare classes are not rare. With --tta the figure without the temperature is an approximation.
     """
     if reliability and reliability.suffix not in FORMATS:
         raise InputError(f"reliability is {reliability}; its name must end in one of {', '.join(FORMATS)}")
