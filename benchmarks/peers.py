@@ -2,11 +2,11 @@
 
     python benchmarks/peers.py DATA [--out benchmarks/runs/peers]
 
-A random forest on multiscale features, a plain U-Net of equal multiply-adds per pixel and per training step, the same
-U-Net on dense labels, and the small preset from points and from scribbles. All get the same correction for class
-frequencies. From more than 600 labels the networks take twice as many steps. Writes `tables.md` and the curve
-`labels.png`. Finished rows are kept: the command can be stopped and started again. Delete the folder after a change of
-the code.
+A random forest on multiscale features, a plain U-Net of equal multiply-adds per pixel and per training step, the small
+preset trained with cross-entropy alone, and the small preset: all from points, all but the U-Net from scribbles, and
+the U-Net from dense labels. All get the same correction for class frequencies. From more than 600 labels the networks
+take twice as many steps. Writes `tables.md` and the curve `labels.png`. Finished rows are kept: the command can be
+stopped and started again. Delete the folder after a change of the code.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean, stdev
+from typing import NamedTuple
 
+from matplotlib import rcParams
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -23,12 +25,11 @@ from eseg_zoo.output import replacing
 from learners import merged
 from report import (
     CROSS_ENTROPY_ALONE,
-    FEW_LABELS,
-    LABELS_OF_ONE,
     Report,
+    are_few,
     network_row,
-    network_steps,
     parse,
+    per_class,
     run,
     spread,
     supervised_steps,
@@ -36,13 +37,25 @@ from report import (
 from rows import Outcome, Row
 from vnc import CLASSES
 
-FROM_POINTS = {
-    "random forest": "forest",
-    "U-Net": "unet",
-    "same network, cross-entropy alone": "cross-entropy",
-    "ε-Seg, small preset": "network",
-}
-SCRIBBLES, DENSE = "ε-Seg, small preset, scribbles", "U-Net, dense labels"
+FOREST, UNET = "random forest", "U-Net"
+ALONE, NETWORK = "same network, cross-entropy alone", "ε-Seg, small preset"
+METHODS = (FOREST, UNET, ALONE, NETWORK)
+SCRIBBLING = (FOREST, ALONE, NETWORK)  # those that learn from scribbles too
+
+
+class Line(NamedTuple):
+    """One line of the table: a method and what it learns from."""
+
+    method: str
+    labels: str  # "points", "scribbles" or "dense"
+    budget: int | None = None  # labelled pixels; None: all there are of their kind
+
+    @property
+    def name(self) -> str:
+        return self.method if self.labels == "points" else f"{self.method}, {self.labels}"
+
+
+DENSE = Line(UNET, "dense")
 
 NOTE = (
     "Dice over every pixel of slices 12-13, mean ± standard deviation over the draws; classes after the correction. A "
@@ -54,59 +67,47 @@ NOTE = (
 )
 
 
-def optimised(options: Namespace, budget: int | None) -> Namespace:
-    """Return the options with the steps of this budget: twice as many where there is more to learn from."""
-    few = budget is not None and budget <= FEW_LABELS
-    return options if few else Namespace(**{**vars(options), "steps": 2 * options.steps})
+def row_of(line: Line, options: Namespace, repeat: int) -> Row:
+    """Return the row of one repeat of a line, in twice as many steps where there is more to learn from."""
+    if not are_few(line.budget):
+        options = Namespace(**{**vars(options), "steps": 2 * options.steps})
+    equal = supervised_steps(options.steps)
+    if line.method == FOREST:
+        return Row("forest", line.labels, per_class(line.budget), repeat, repeat)
+    if line.method == UNET:
+        learner = "dense-unet" if line == DENSE else "unet"
+        return Row(learner, line.labels, per_class(line.budget), repeat, repeat, equal)
+    settings = merged(CROSS_ENTROPY_ALONE, equal) if line.method == ALONE else {}
+    return network_row(options, line.budget, repeat, settings, labels=line.labels)
 
 
-def points_row(learner: str, options: Namespace, budget: int, repeat: int) -> Row:
-    """Return the row of a method that learns from `budget` points."""
-    if learner == "network":
-        return network_row(options, budget, repeat)
-    if learner == "cross-entropy":
-        return network_row(options, budget, repeat, merged(CROSS_ENTROPY_ALONE, supervised_steps(options.steps)))
-    settings = supervised_steps(options.steps) if learner == "unet" else {}
-    return Row(learner, "points", budget // LABELS_OF_ONE, repeat, repeat, settings)
+def series(options: Namespace) -> dict[Line, list[Row]]:
+    """Return the rows of each line, one for each draw."""
+    points = [Line(method, "points", budget) for budget in options.budgets for method in METHODS]
+    lines = [*points, *(Line(method, "scribbles") for method in SCRIBBLING), DENSE]
+    return {line: [row_of(line, options, repeat) for repeat in range(options.repeats)] for line in lines}
 
 
-def series(options: Namespace) -> dict[tuple[str, int | None], list[Row]]:
-    """Return the rows of each (method, budget), one for each draw; the budget None is all labels of their kind."""
-    repeats = range(options.repeats)
-    found: dict[tuple[str, int | None], list[Row]] = {
-        (name, budget): [points_row(learner, optimised(options, budget), budget, repeat) for repeat in repeats]
-        for budget in options.budgets
-        for name, learner in FROM_POINTS.items()
-    }
-    steps = optimised(options, None).steps
-    both, equal = network_steps(steps), supervised_steps(steps)
-    found[SCRIBBLES, None] = [Row("network", "scribbles", None, repeat, repeat, both) for repeat in repeats]
-    found[DENSE, None] = [Row("dense-unet", "dense", None, repeat, repeat, equal) for repeat in repeats]
-    return found
-
-
-def make_report(wanted: Mapping[tuple[str, int | None], Sequence[Row]], outcomes: Mapping[Row, Outcome]) -> Report:
+def make_report(wanted: Mapping[Line, Sequence[Row]], outcomes: Mapping[Row, Outcome]) -> Report:
     """Return the table, one line for each method and budget."""
     lines = []
-    for (name, _), rows in wanted.items():
+    for line, rows in wanted.items():
         there = [outcomes[row] for row in rows if row in outcomes]
         if not there:
-            lines.append([name, *["-"] * (len(CLASSES) + 7)])
+            lines.append([line.name, *["-"] * (len(CLASSES) + 7)])
             continue
         first = there[0]
         classes = [f"{fmean(o.corrected[c] for o in there):.3f}" for c in CLASSES.values()]
         dice = [spread([o.mean_argmax for o in there]), spread([o.mean_corrected for o in there])]
         size = [f"{n:,.0f}" if n else "-" for n in (first.multiply_adds, first.parameters)]
         cpu = spread([o.cpu_seconds for o in there], digits=0)
-        lines.append([name, f"{first.labelled_pixels:,}", str(len(there)), *dice, *classes, *size, cpu])
+        lines.append([line.name, f"{first.labelled_pixels:,}", str(len(there)), *dice, *classes, *size, cpu])
     header = ("method", "labels", "runs", "argmax", "corrected", *CLASSES.values())
     costs = ("multiply-adds per pixel", "parameters", "training, CPU-s")
     return Report("Accuracy beside other methods", NOTE, (*header, *costs), lines)
 
 
-def draw_curve(
-    wanted: Mapping[tuple[str, int | None], Sequence[Row]], outcomes: Mapping[Row, Outcome], path: Path
-) -> None:
+def draw_curve(wanted: Mapping[Line, Sequence[Row]], outcomes: Mapping[Row, Outcome], path: Path) -> None:
     """Write a PNG: mean Dice over labelled pixels, with and without the correction, bars of one standard deviation."""
     figure = Figure(figsize=(10, 4.2), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
@@ -121,22 +122,30 @@ def draw_curve(
 def _draw_panel(
     panel: Axes,
     key: str,
-    wanted: Mapping[tuple[str, int | None], Sequence[Row]],
+    wanted: Mapping[Line, Sequence[Row]],
     outcomes: Mapping[Row, Outcome],
 ) -> None:
-    for name in dict.fromkeys(name for name, _ in wanted):
-        groups = [[outcomes[r] for r in rows if r in outcomes] for (other, _), rows in wanted.items() if other == name]
+    colours = dict(zip(METHODS, rcParams["axes.prop_cycle"].by_key()["color"], strict=False))
+    markers = {"points": "o", "scribbles": "*"}
+    for method, labels in dict.fromkeys((line.method, line.labels) for line in wanted):
+        groups = [
+            [outcomes[row] for row in rows if row in outcomes]
+            for line, rows in wanted.items()
+            if (line.method, line.labels) == (method, labels)
+        ]
         groups = sorted((group for group in groups if group), key=lambda group: group[0].labelled_pixels)
         if not groups:
             continue
+        name = Line(method, labels).name
         dice = [[getattr(outcome, f"mean_{key}") for outcome in group] for group in groups]
         means = [fmean(values) for values in dice]
-        if name == DENSE:
-            panel.axhline(means[0], color="black", linestyle=":", label=name)
+        if labels == "dense":
+            panel.axhline(means[0], color=colours[method], linestyle=":", label=name)
         else:
             deviations = [stdev(values) if len(values) > 1 else 0 for values in dice]
             pixels = [group[0].labelled_pixels for group in groups]
-            panel.errorbar(pixels, means, deviations, marker="o", capsize=3, label=name)
+            style = {"color": colours[method], "marker": markers[labels], "label": name}
+            panel.errorbar(pixels, means, deviations, capsize=3, **style)
     panel.set(xscale="log", xlabel="labelled pixels in slices 0-11", title=key)
     panel.grid(alpha=0.3)
 

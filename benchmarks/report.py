@@ -93,13 +93,27 @@ def _settings(text: str) -> dict[str, Any]:
     return found
 
 
+def are_few(budget: int | None) -> bool:
+    """Return whether these are few labels; the budget None is all labels of their kind."""
+    return budget is not None and budget <= FEW_LABELS
+
+
 def network_row(
-    options: argparse.Namespace, budget: int, repeat: int, settings: Mapping[str, Any] | None = None
+    options: argparse.Namespace,
+    budget: int | None,
+    repeat: int,
+    settings: Mapping[str, Any] | None = None,
+    *,
+    labels: str = "points",
 ) -> Row:
-    """Return the row of this project's network from `budget` points, with settings over those of the command line."""
-    given = options.few_labels if budget <= FEW_LABELS else {}
-    usual = merged(given, network_steps(options.steps))
-    return Row("network", "points", budget // LABELS_OF_ONE, repeat, repeat, merged(usual, settings or {}))
+    """Return the row of this project's network, with settings over those of the command line."""
+    usual = merged(options.few_labels if are_few(budget) else {}, network_steps(options.steps))
+    return Row("network", labels, per_class(budget), repeat, repeat, merged(usual, settings or {}))
+
+
+def per_class(budget: int | None) -> int | None:
+    """Return how many labels of each class and slice make this budget."""
+    return None if budget is None else budget // LABELS_OF_ONE
 
 
 def network_steps(steps: int) -> dict[str, Any]:

@@ -81,30 +81,47 @@ def test_settings_for_few_labels_are_for_few_labels() -> None:
 def test_all_methods_learn_from_the_same_draw() -> None:
     wanted = peers.series(options())
     for budget in (300, 6000):
-        draws = [[(row.labels, row.per_class, row.draw) for row in wanted[name, budget]] for name in peers.FROM_POINTS]
+        lines = [peers.Line(method, "points", budget) for method in peers.METHODS]
+        draws = [[(row.labels, row.per_class, row.draw) for row in wanted[line]] for line in lines]
         assert draws[0] == [("points", budget // 60, 0), ("points", budget // 60, 1)]
-        assert draws[1] == draws[2] == draws[0]
+        assert draws[1] == draws[2] == draws[3] == draws[0]
+
+
+def test_scribbles_and_dense_labels_are_taken_whole() -> None:
+    wanted = peers.series(options())
+    found = {
+        (line.name, row.learner, row.labels, row.per_class) for line, (row, _) in wanted.items() if not line.budget
+    }
+    assert found == {
+        ("random forest, scribbles", "forest", "scribbles", None),
+        ("same network, cross-entropy alone, scribbles", "network", "scribbles", None),
+        ("ε-Seg, small preset, scribbles", "network", "scribbles", None),
+        ("U-Net, dense", "dense-unet", "dense", None),
+    }
 
 
 def test_more_labels_are_learnt_in_more_steps_by_every_network() -> None:
-    wanted = peers.series(options())
-    stages = {budget: wanted["ε-Seg, small preset", budget][0].settings for budget in (300, 6000)}
+    wanted = {line: rows[0].settings for line, rows in peers.series(options()).items()}
+    stages = {budget: wanted[peers.Line(peers.NETWORK, "points", budget)] for budget in (300, 6000)}
     assert stages[300] == {"training": {"steps": 20}, "semi_supervised": {"steps": 40}}
     assert stages[6000] == {"training": {"steps": 40}, "semi_supervised": {"steps": 80}}
-    assert wanted[peers.SCRIBBLES, None][0].settings == stages[6000]
-    unet = {budget: wanted["U-Net", budget][0].settings["training"]["steps"] for budget in (300, 6000)}
-    assert unet[6000] == pytest.approx(2 * unet[300], abs=1)
-    assert wanted[peers.DENSE, None][0].settings == wanted["U-Net", 6000][0].settings
+    assert wanted[peers.Line(peers.NETWORK, "scribbles")] == stages[6000]
+    unet = {budget: wanted[peers.Line(peers.UNET, "points", budget)] for budget in (300, 6000)}
+    assert unet[6000]["training"]["steps"] == pytest.approx(2 * unet[300]["training"]["steps"], abs=1)
+    assert wanted[peers.DENSE] == unet[6000]
+    alone = wanted[peers.Line(peers.ALONE, "scribbles")]
+    assert alone["training"] == unet[6000]["training"]
+    assert alone["loss"] == {"alpha": 0, "beta": 0, "gamma": 0}
 
 
 def test_the_table_and_the_curve_are_made_of_what_is_finished(tmp_path: Path) -> None:
     wanted = peers.series(options())
-    outcomes: dict[Row, Outcome] = {wanted["U-Net", 300][0]: outcome(0.5, 0.6)}
-    outcomes |= {row: outcome(0.7, 0.8) for row in wanted[peers.DENSE, None]}
+    outcomes: dict[Row, Outcome] = {wanted[peers.Line(peers.UNET, "points", 300)][0]: outcome(0.5, 0.6)}
+    outcomes |= {row: outcome(0.7, 0.8) for row in wanted[peers.DENSE]}
     report = peers.make_report(wanted, outcomes)
     assert {len(line) for line in report.lines} == {len(report.header)}
     assert "| U-Net | 300 | 1 | 0.500 | 0.600 |" in report.markdown()
-    assert "| U-Net, dense labels | 300 | 2 | 0.700 ± 0.000 | 0.800 ± 0.000 |" in report.markdown()
+    assert "| U-Net, dense | 300 | 2 | 0.700 ± 0.000 | 0.800 ± 0.000 |" in report.markdown()
     peers.draw_curve(wanted, outcomes, tmp_path / "labels.png")
     assert (tmp_path / "labels.png").read_bytes().startswith(b"\x89PNG")
 
