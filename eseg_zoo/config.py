@@ -187,9 +187,9 @@ class SemiSupervisedSettings(Settings):
 
     steps: int = Field(20000, ge=0)
     """Optimisation steps at most; 0 turns the stage off."""
-    labelled: int = Field(64, ge=1)
+    labelled: int = Field(128, ge=1)
     """Labelled patches of a step."""
-    unlabelled: int = Field(32, ge=1)
+    unlabelled: int = Field(16, ge=1)
     """Unlabelled patches of a step; each has a whole region of pixels to learn from."""
     cells: int | None = Field(None, ge=1)
     """Side of that region in cells of the coarsest level, 8 pixels for three levels; 8 cells in 2D and 4 in 3D."""
@@ -224,7 +224,7 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     "small": {
         "network": {"width": 32, "latents": 16},
         "training": {"steps": 1000, "batch_size": 32, "patience": 20},
-        "semi_supervised": {"steps": 2000, "labelled": 16, "unlabelled": 8},
+        "semi_supervised": {"steps": 2000, "labelled": 32, "unlabelled": 4},
     },
 }
 

@@ -7,8 +7,10 @@ import pytest
 
 import ablation
 import peers
+from eseg_zoo.config import PRESETS, NetworkSettings, SemiSupervisedSettings
 from learners import merged
-from report import Report, network_row, parse, spread
+from multiply_adds import semi_supervised_cost, training_cost
+from report import SEMI_SUPERVISED_STEP, Report, network_row, parse, spread, supervised_steps
 from rows import Outcome, Row
 from vnc import CLASSES
 
@@ -112,6 +114,15 @@ def test_more_labels_are_learnt_in_more_steps_by_every_network() -> None:
     alone = wanted[peers.Line(peers.ALONE, "scribbles")]
     assert alone["training"] == unet[6000]["training"]
     assert alone["loss"] == {"alpha": 0, "beta": 0, "gamma": 0}
+
+
+def test_a_semi_supervised_step_counts_as_little_more_than_its_multiply_adds() -> None:
+    preset = PRESETS["small"]
+    architecture = NetworkSettings(**preset["network"]).architecture(channels=1, classes=len(CLASSES))
+    semi = semi_supervised_cost(architecture, SemiSupervisedSettings(**preset["semi_supervised"]))
+    supervised = preset["training"]["batch_size"] * training_cost(architecture)
+    assert 0.97 * SEMI_SUPERVISED_STEP < semi / supervised <= SEMI_SUPERVISED_STEP
+    assert supervised_steps(900)["training"]["steps"] == round(300 + 600 * SEMI_SUPERVISED_STEP)
 
 
 def test_the_table_and_the_curve_are_made_of_what_is_finished(tmp_path: Path) -> None:
