@@ -36,8 +36,11 @@ WITHOUT_STAGE: dict[str, dict[str, Any]] = {
     "semi-supervised stage": {},
     "all but cross-entropy": CROSS_ENTROPY_ALONE,
 }
-# What is off by default.
+# What is off by default, and weights other than the published ones.
 SWITCHED_ON: dict[str, dict[str, Any]] = {
+    "inpainting weighted 3": {"loss": {"alpha": 3}},
+    "KL weighted 0.1": {"loss": {"beta": 0.1}},
+    "contrastive weighted 0.3": {"loss": {"gamma": 0.3}},
     "averaged weights": {"training": {"ema": 0.99}},
     "pseudo-labels of neighbours": {"semi_supervised": {"radius": 5}},
     "pseudo-labels by class means": {"semi_supervised": {"labeller": "class_means", "confidence": [0.5, 0.99]}},

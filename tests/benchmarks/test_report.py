@@ -67,7 +67,7 @@ def test_every_switch_is_a_setting_that_exists() -> None:
     smallest = {
         "images": "a.tif", "labels": "b.tif", "axes": "zyx", "classes": CLASSES, "preset": "small", "out": "out",
     }  # fmt: skip
-    for settings in ablation.SWITCHED_OFF.values():
+    for settings in (*ablation.SWITCHED_OFF.values(), *ablation.SWITCHED_ON.values()):
         Run.model_validate(merged(smallest, settings))
 
 
