@@ -24,7 +24,6 @@ LABELS_OF_ONE = len(TRAINING) * len(CLASSES)  # labelled pixels for one of each 
 MOST_PER_CLASS = 100  # points of each class in each slice
 FEW_LABELS = 600  # up to here the settings of --few-labels hold
 
-
 # What a step of the small preset's semi-supervised stage counts as, in supervised ones: a little more than its
 # multiply-adds, so that those who take supervised steps instead are not the poorer for it.
 SEMI_SUPERVISED_STEP = 1.571
