@@ -98,7 +98,14 @@ def contrastive_loss(means: Tensor, labels: Tensor, *, classes: int) -> Tensor:
     With the Euclidean distance d, pairs of one class pay d, pairs of two classes pay 1/(d + eps) + max(m - d, 0)^2,
     averaged within each class pair. Between classes, the pairs of classes that pay most (the closest) weigh most, by a
     softmax that carries no gradient. A batch with one class, or with one sample of each, lacks the other term: 0.
+
+    It is computed in single precision at least, whatever the network is: in 16 bits the sums over pairs overflow.
     """
+    with torch.autocast(means.device.type, enabled=False):
+        return _contrastive(means.to(torch.promote_types(means.dtype, torch.float32)), labels, classes)
+
+
+def _contrastive(means: Tensor, labels: Tensor, classes: int) -> Tensor:
     one_hot = F.one_hot(labels, classes).to(means.dtype)
     distance = (means[:, None] - means[None]).square().sum(-1).clamp(min=1e-12).sqrt()
     others = 1 - torch.eye(len(means), dtype=means.dtype, device=means.device)

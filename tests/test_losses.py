@@ -139,6 +139,16 @@ def test_contrastive_of_a_thousand_samples_equals_plain_loops() -> None:
     assert contrastive_loss(means, labels, classes=5).item() == pytest.approx(expected)
 
 
+def test_contrastive_in_half_precision_sums_in_single() -> None:
+    """128 samples of two classes: 64 * 64 pushes of about 30 are beyond the largest number of 16 bits."""
+    means = 0.05 * torch.randn((128, 16), generator=torch.Generator().manual_seed(0))
+    labels = torch.arange(2).repeat(64)
+    expected = contrastive_loss(means, labels, classes=2)
+    with torch.autocast("cpu", torch.float16):
+        found = contrastive_loss(means.half(), labels, classes=2)
+    assert found.item() == pytest.approx(expected.item(), rel=1e-3)
+
+
 def test_thousands_of_samples_with_duplicates_have_a_finite_gradient() -> None:
     generator = torch.Generator().manual_seed(0)
     distinct = torch.randn((300, 4), generator=generator)
