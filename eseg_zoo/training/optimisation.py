@@ -58,10 +58,12 @@ def plateau_schedule(optimiser: Optimizer, settings: TrainingSettings) -> list[d
         threshold_mode="abs",
     )
     plateau.cooldown_counter = rising // settings.epoch_steps  # validations within the warm-up do not count
+    epoch_batches = settings.epoch_steps * settings.accumulate
     return [
         {"scheduler": warmup, "interval": "step"},
         # After the last step of an epoch: at its end it would be too late for the checkpoint, which is written before.
-        {"scheduler": plateau, "interval": "step", "frequency": settings.epoch_steps, "monitor": CHOICE},
+        # Lightning counts batches here, not steps.
+        {"scheduler": plateau, "interval": "step", "frequency": epoch_batches, "monitor": CHOICE},
     ]
 
 

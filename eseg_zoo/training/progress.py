@@ -49,7 +49,7 @@ class TrainingProgress(ProgressBar):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         if self.progress:
-            loss = float(outputs["loss"])
+            loss = float(outputs["loss"]) * trainer.accumulate_grad_batches  # of which Lightning returns a part
             self.progress.update(self.progress.task_ids[0], completed=trainer.global_step, loss=loss)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -6,15 +6,18 @@ import csv
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from rich.progress import Progress
 
 from eseg_zoo.checkpoint import Checkpoint
 from eseg_zoo.config import TrainingSettings, load_run
 from eseg_zoo.errors import ConfigError
 from eseg_zoo.model.latent import Gaussian
+from eseg_zoo.training.progress import TrainingProgress
 from eseg_zoo.training.run import train
 from training.runs import SEMI_SUPERVISED, write_run
 
@@ -120,6 +123,24 @@ def test_accumulated_batches_learn_as_one_that_holds_them_all(inputs: Path, monk
         found[parts] = torch.tensor(losses(model.parent))
     # Other anchors are drawn, so it is the same only in the mean.
     torch.testing.assert_close(found[2], found[1], rtol=0.2, atol=0.05)
+
+
+def test_a_plateau_is_judged_once_an_epoch_of_accumulated_batches(inputs: Path) -> None:
+    training = settings(epoch_steps=4, batch_size=2, accumulate=2, schedule="plateau", warmup=0, plateau_patience=1)
+    out = train(load_run(write_run(inputs, training=training | {"learning_rate": 1e-6}))).parent
+    last = torch.load(out / "supervised" / "last.ckpt", weights_only=True)
+    assert last["optimizer_states"][0]["param_groups"][0]["lr"] == 0.5e-6  # the second of two validations has no gain
+
+
+def test_the_progress_shows_the_loss_of_a_batch_and_not_its_share_of_a_step() -> None:
+    shown = TrainingProgress("supervised", steps=4)
+    shown.progress = Progress()
+    shown.progress.add_task("supervised", total=4, loss=float("nan"))
+    trainer: Any = SimpleNamespace(accumulate_grad_batches=3, global_step=2)
+    stage: Any = None
+    shown.on_train_batch_end(trainer, stage, {"loss": torch.tensor(0.5)}, None, 0)
+    assert shown.progress.tasks[0].fields["loss"] == 1.5
+    assert shown.progress.tasks[0].completed == 2
 
 
 def test_half_precision_trains_to_about_the_same_loss(inputs: Path) -> None:
