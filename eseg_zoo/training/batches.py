@@ -63,10 +63,12 @@ class StepBatches(IterableDataset[StepBatch]):
         self.rank, self.processes = 0, 1
 
     def __iter__(self) -> Iterator[StepBatch]:
-        rank, self.processes = place()
-        if rank != self.rank:  # another process than the first augments by a stream of its own
-            self.rank = rank
-            self.augmentation.manual_seed((self.augmentation.initial_seed() + rank) % 2**63)
+        self.rank, self.processes = place()
+        if self.rank:
+            # Another process than the first augments by a stream of its own. It starts anew with every epoch, from the
+            # state that all share, because checkpoints hold the first one's.
+            shared = self.rng.bit_generator.state["state"]["state"]
+            self.augmentation.manual_seed((shared + self.rank) % 2**63)
         for _ in range(self.steps):
             yield StepBatch(
                 self._draw_labelled() if self.labelled else None,

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 import yaml
 from torch import Tensor
@@ -183,6 +184,27 @@ def test_restoring_goes_on_with_the_identical_stream() -> None:
     resumed.restore(state)
     assert same(list(resumed), whole[3:])
     assert not same(list(resumed), whole[3:])
+
+
+@pytest.mark.parametrize("rank", [0, 1, 2])
+def test_every_process_goes_on_with_its_own_stream_from_the_state_of_the_first(
+    monkeypatch: pytest.MonkeyPatch, rank: int
+) -> None:
+    run = run_with(augmentation={})
+
+    def process(number: int) -> StepBatches:
+        monkeypatch.setattr("eseg_zoo.training.batches.place", lambda: (number, 3))
+        return batches_of(run, noise(2), [0, 1], labelled=2, unlabelled=2, steps=3)
+
+    first = process(0)
+    list(first)
+    state = first.state()
+    whole = process(rank)
+    epochs = [list(whole) for _ in range(3)]
+    assert not same(epochs[0], epochs[1])
+    resumed = process(rank)
+    resumed.restore(state)
+    assert same([*resumed, *resumed], epochs[1] + epochs[2])
 
 
 def test_the_state_can_be_saved_without_code(tmp_path: Path) -> None:
