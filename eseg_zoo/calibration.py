@@ -36,12 +36,25 @@ def fit_temperature(logits: NDArray[np.floating], labels: NDArray[np.integer]) -
 
 
 def fit_biases(logits: NDArray[np.floating], labels: NDArray[np.integer]) -> NDArray[np.float64]:
-    """Return what to add to the logits of each class (classes,) to fit the labels best, of sum 0; 0 without any label.
+    """Return what to add to the logits of each class (classes,) to fit the labels best, of sum 0.
 
-    `logits` (pixels, classes), divided by the temperature, and `labels` as in `fit_temperature`, with the same weights.
-    A class that the network finds less often in unseen images than among its training labels gets a positive bias.
+    `logits` (pixels, classes), divided by the temperature, and `labels` as in `fit_temperature`. A class that the
+    network finds less often in unseen images than among its training labels gets a positive bias. One without a label
+    gets 0, as nothing is known of it but pixels of other classes. Each class weighs as much as the rarest one has
+    labels, so that a few of that cannot claim certainty.
     """
+    biases = np.zeros(logits.shape[1])
+    present, labels = np.unique(labels, return_inverse=True)
+    if len(present) < 2:
+        return biases
+    biases[present] = _fit_biases(logits[:, present], labels)
+    return biases
+
+
+def _fit_biases(logits: NDArray[np.floating], labels: NDArray[np.integer]) -> NDArray[np.float64]:
+    """Return the biases of classes that all have labels."""
     weights = _balancing_weights(labels)
+    weights /= weights.max()
     one_hot = np.eye(logits.shape[1])[labels]
 
     def cost(biases: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:

@@ -50,6 +50,30 @@ def test_few_labels_move_the_biases_little_and_none_not_at_all() -> None:
     np.testing.assert_array_equal(fit_biases(np.zeros((0, 3)), np.zeros(0, int)), np.zeros(3))
 
 
+def test_a_class_without_labels_gets_no_bias_and_the_others_theirs() -> None:
+    logits, labels = labelled_logits()
+    there = labels != 2
+    found = fit_biases(logits[there] - [1, 0, 0], labels[there])
+    assert found[2] == 0
+    assert found[0] + found[1] == pytest.approx(0, abs=1e-9)
+    # As if the third class did not exist: among the other two their logits say everything.
+    np.testing.assert_allclose(found[:2], fit_biases(logits[there, :2] - [1, 0], labels[there]), atol=1e-9)
+    assert found[0] - found[1] == pytest.approx(1, abs=0.1)
+
+
+def test_labels_of_one_class_give_no_bias() -> None:
+    np.testing.assert_array_equal(fit_biases(np.array([[0.0, 3], [0, 4]] * 50), np.zeros(100, int)), np.zeros(2))
+
+
+@pytest.mark.parametrize("mistakes", [0, 1])
+def test_one_label_of_a_class_among_hundreds_hardly_moves_the_biases(mistakes: int) -> None:
+    logits, labels = labelled_logits(2000)
+    common = np.flatnonzero(labels < 2)
+    rare = np.flatnonzero((labels == 2) & ((logits.argmax(1) != 2) == mistakes))[0]
+    chosen = [*common, rare]
+    assert np.abs(fit_biases(logits[chosen], labels[chosen])).max() < 0.1
+
+
 @pytest.mark.parametrize("shape", [(50,), (4, 5)], ids=str)
 def test_probabilities_without_the_temperature_are_those_of_undivided_logits(shape: tuple[int, ...]) -> None:
     logits = np.random.default_rng(0).normal(0, 4, (3, *shape))
