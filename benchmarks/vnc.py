@@ -76,21 +76,19 @@ def thin_labels(
     return thinned
 
 
-def common_correction(
-    predict: LogitsOfSlice, volume: Volume, *, training: NDArray[np.floating], held_out: NDArray[np.floating]
-) -> Correction:
+def common_correction(predict: LogitsOfSlice, volume: Volume, *, held_out: NDArray[np.floating]) -> Correction:
     """Return the correction that `eseg train` makes, for a method that has none of its own.
 
-    The temperature fits the points of slices 12-13, whose logits are `held_out` (slices, classes, y, x). The
-    frequencies come from unlabelled pixels of slices 0-11, the same as in training. `training` (classes,) are the
-    frequencies that the method learnt with.
+    The method must have learnt with every class equally often. The calibration fits the points of slices 12-13, whose
+    logits are `held_out` (slices, classes, y, x). The frequencies come from unlabelled pixels of slices 0-11, the same
+    as in training.
     """
     points = volume.labels["points"][list(UNSEEN)]
     labelled = points > 0
     known = HeldOut(np.moveaxis(held_out, 1, -1)[labelled], points[labelled].astype(np.int64) - 1)
     chosen = np.unique(np.linspace(0, len(TRAINING) - 1, FREQUENCY_SECTIONS).round().astype(int))
     seen = [_thinned_centre(predict(volume.raw[TRAINING[i]])) for i in chosen]
-    return fit_correction(known, np.concatenate(seen), training=np.asarray(training, np.float64))
+    return fit_correction(known, np.concatenate(seen))
 
 
 def _thinned_centre(logits: NDArray[np.floating]) -> NDArray[np.floating]:
@@ -119,16 +117,21 @@ def correct(
 ) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
     """Return a method's logits (slices, classes, y, x) of slices 12-13: calibrated, and corrected for frequencies too.
 
-    The correction is the common one; `training` as in `common_correction`.
+    The correction is the common one. `training` (classes,) are the frequencies that the method learnt with: its logits
+    are first made those of one that learnt with every class equally often.
     """
-    found = np.stack([predict(volume.raw[z]) for z in UNSEEN])
-    correction = common_correction(predict, volume, training=training, held_out=found)
+
+    def balanced(image: NDArray[np.uint8]) -> NDArray[np.floating]:
+        return predict(image) - np.log(training)[:, None, None]
+
+    found = np.stack([balanced(volume.raw[z]) for z in UNSEEN])
+    correction = common_correction(balanced, volume, held_out=found)
     calibrated = np.stack([correction.calibrate(logits) for logits in found])
     return calibrated, calibrated + correction.shift[:, None, None]
 
 
 def judge_method(predict: LogitsOfSlice, volume: Volume, *, training: NDArray[Any] = BALANCED) -> Judged:
-    """Return the judgement of a method that is given the common correction; `training` as in `common_correction`."""
+    """Return the judgement of a method that is given the common correction; `training` as in `correct`."""
     calibrated, corrected = correct(predict, volume, training=training)
     truth = volume.labels["dense"][list(UNSEEN)]
     return Judged(judge(calibrated, truth), judge(corrected, truth))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Literal, Self
@@ -50,6 +50,8 @@ class NetworkSettings(Settings):
     default three levels, but two in volumes whose z is about as fine as y and x."""
     latents: int = Field(32, ge=1)
     """Latent channels of each level; at least half the number of classes."""
+    learn_prior: bool = True
+    """Whether the means and variances of the mixture prior are learnt; otherwise they stay as they start."""
 
     def architecture(
         self, *, channels: int, classes: int, voxel_size: Mapping[str, float] = MappingProxyType({})
@@ -130,7 +132,7 @@ class TrainingSettings(Settings):
     steps: int = Field(20000, ge=1)
     """Optimisation steps of the supervised stage at most."""
     epoch_steps: int = Field(100, ge=1)
-    """Steps between two validations."""
+    """Steps between two validations, about: a stage consists of whole epochs of one length."""
     patience: int = Field(50, ge=1)
     """Validations without a gain of 0.001 in soft Dice before a stage stops."""
     batch_size: int = Field(128, ge=1)
@@ -152,7 +154,8 @@ class TrainingSettings(Settings):
     """Weight decay: decoupled from the gradient in AdamW, added to it in Adamax."""
     ema: float = Field(0.0, ge=0, lt=1)
     """Share of the averaged weights kept in a step (such as 0.999, less in the first steps); the average is validated
-    and becomes the model. 0 uses the weights as they are."""
+    and becomes the model. 0 uses the weights as they are; the model of the semi-supervised stage is its teacher, which
+    is an average anyway."""
     gradient_clip: float = Field(1.0, gt=0)
     """Largest norm of the gradient."""
     validation_fraction: float = Field(0.1, ge=0, lt=1)
@@ -177,9 +180,9 @@ class PretrainingSettings(Settings):
     """A first stage without labels: the inpainting and KL losses on patches from anywhere."""
 
     steps: int = Field(0, ge=0)
-    """Optimisation steps; 0 leaves the stage out."""
+    """Optimisation steps; 0 leaves the stage out. Each sees `semi_supervised.unlabelled` patches."""
     start: Path | None = None
-    """`pretraining/last.ckpt` of an earlier run, whose weights are used instead; its labels may have been others."""
+    """`pretraining/last.ckpt` of an earlier run, whose weights to start from; its labels may have been others."""
 
 
 class SemiSupervisedSettings(Settings):
@@ -288,6 +291,15 @@ class Run(Settings):
         cells = self.semi_supervised.cells or UNLABELLED_CELLS[self.network.dims]
         return tuple(cells * pixels for pixels in cell)
 
+    def with_paths(self, change: Callable[[Path], Path]) -> Self:
+        """Return the same settings with each path replaced by what `change` makes of it."""
+        start = self.pretraining.start
+        pretraining = self.pretraining.model_copy(update={"start": start and change(start)})
+        images, labels = ([change(path) for path in paths] for paths in (self.images, self.labels))
+        return self.model_copy(
+            update={"images": images, "labels": labels, "out": change(self.out), "pretraining": pretraining}
+        )
+
     @model_validator(mode="before")
     @classmethod
     def _apply_preset(cls, values: Any) -> Any:
@@ -358,17 +370,7 @@ def load_run(path: Path) -> Run:
         run = Run.model_validate(values)
     except ValidationError as error:
         raise ConfigError("\n".join(describe_mistakes(path, error, Run))) from error
-    folder = path.parent
-    return run.model_copy(
-        update={
-            "images": [folder / p for p in run.images],
-            "labels": [folder / p for p in run.labels],
-            "out": folder / run.out,
-            "pretraining": run.pretraining.model_copy(
-                update={"start": folder / run.pretraining.start if run.pretraining.start else None}
-            ),
-        }
-    )
+    return run.with_paths(lambda given: path.parent / given)
 
 
 def describe_mistakes(path: Path, error: ValidationError, model: type[BaseModel]) -> list[str]:

@@ -1,4 +1,8 @@
-"""What a trained classifier's logits lack: confidence that fits, and the class frequencies of the data."""
+"""What a trained classifier's logits lack: confidence that fits, and the class frequencies of the data.
+
+The classifier was trained with every class equally often; logits of another one need the log of its class frequencies
+in training subtracted first.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +19,7 @@ from eseg_zoo.frequencies import consistent_frequencies, largest_strength, log_p
 class Correction:
     """Probabilities are softmax(logits / temperature + biases + shift).
 
-    The shift, strength * log(frequencies / training), is that from the classes' frequencies in training to the data's.
+    The shift, strength * log(frequencies * classes), is that from classes that are equally frequent to the data's.
     """
 
     temperature: float
@@ -23,12 +27,11 @@ class Correction:
     frequencies: NDArray[np.float64]  # of the data, (classes,), sum 1
     strength: float  # 0 (no correction of the frequencies) to 1
     reason: str  # why the strength is below its limit; empty if it is not
-    training: NDArray[np.float64]  # class frequencies that the classifier was trained with, (classes,)
 
     @property
     def shift(self) -> NDArray[np.float64]:
         """What the class frequencies add to the logits (classes,)."""
-        return log_prior_shift(self.frequencies, training=self.training, strength=self.strength)
+        return log_prior_shift(self.frequencies, strength=self.strength)
 
     def calibrate(self, logits: NDArray[np.floating]) -> NDArray[np.floating]:
         """Return calibrated logits, with every class equally frequent, of logits (classes, ...)."""
@@ -47,7 +50,6 @@ def fit_correction(
     held_out: HeldOut,
     unlabelled: NDArray[np.floating],
     *,
-    training: NDArray[np.float64],
     frequencies: NDArray[np.float64] | None = None,
     limit: float = 1,
     seed: int = 0,
@@ -57,23 +59,20 @@ def fit_correction(
     `unlabelled` are logits (pixels, classes) of pixels all over the data. `limit` is the largest strength; it is
     lowered where a class would vanish or held-out labels speak against it (see `frequencies`).
     """
-    # Calibrated with every class equally frequent, so the logits must be those of such a classifier.
-    balanced = held_out.logits - np.log(training)
-    temperature = fit_temperature(balanced, held_out.labels)
-    biases = fit_biases(balanced / temperature, held_out.labels)
+    temperature = fit_temperature(held_out.logits, held_out.labels)
+    biases = fit_biases(held_out.logits / temperature, held_out.labels)
     if frequencies is None:
         # Without the biases: with them EM found too little of the rarest class in every comparison.
-        frequencies = consistent_frequencies(unlabelled, temperature=temperature, training=training)
-    safe = largest_strength(unlabelled / temperature + biases, frequencies, training=training, limit=limit)
+        frequencies = consistent_frequencies(unlabelled, temperature=temperature)
+    safe = largest_strength(unlabelled / temperature + biases, frequencies, limit=limit)
     strength = supported_strength(
         held_out.logits / temperature + biases,
         held_out.labels,
         frequencies,
-        training=training,
         limit=safe,
         rng=np.random.default_rng(seed),
     )
     reason = ""
     if strength < limit:
         reason = "more would cost Dice on the held-out labels" if strength < safe else "more would erase a rare class"
-    return Correction(temperature, biases, frequencies, strength, reason, training)
+    return Correction(temperature, biases, frequencies, strength, reason)

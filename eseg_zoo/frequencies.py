@@ -1,9 +1,9 @@
 """Class frequencies of unlabelled data, and the correction of a class-balanced classifier towards them.
 
 Anchors are drawn class-balanced, so a trained network over-predicts rare classes. With the frequencies pi of the data
-its logits move by log(pi / pi_training). The frequencies are the user's own estimate or come from EM over unlabelled
-pixels. Source: M. Saerens, P. Latinne, C. Decaestecker, "Adjusting the outputs of a classifier to new a priori
-probabilities: a simple procedure", Neural Computation 14 (2002).
+its logits move by log(pi), up to a constant. The frequencies are the user's own estimate or come from EM over
+unlabelled pixels. Source: M. Saerens, P. Latinne, C. Decaestecker, "Adjusting the outputs of a classifier to new a
+priori probabilities: a simple procedure", Neural Computation 14 (2002).
 
 A rare class can collapse: soft likelihoods let EM explain it away, and a shift that is right for a calibrated network
 removes it from the class map of one that is not. Both show on unlabelled pixels, without a label: far fewer pixels are
@@ -30,17 +30,14 @@ DEVIATIONS = 2
 FEWEST_LABELS = 20
 
 
-def estimate_frequencies(
-    probabilities: NDArray[np.floating], *, training: NDArray[np.floating], iterations: int = 200
-) -> NDArray[np.float64]:
+def estimate_frequencies(probabilities: NDArray[np.floating], *, iterations: int = 200) -> NDArray[np.float64]:
     """Return class frequencies (classes,) of the data that `probabilities` (pixels, classes) were predicted on.
 
-    `training` (classes,) are the class frequencies that the classifier was trained with. Each is at least
-    `SMALLEST_FREQUENCY`; together they are 1. One step of EM re-weights every pixel's posterior with the current
-    estimate and averages; the steps stop when nothing moves by more than 1e-6.
+    Each is at least `SMALLEST_FREQUENCY`; together they are 1. One step of EM re-weights every pixel's posterior with
+    the current estimate and averages; the steps stop when nothing moves by more than 1e-6.
     """
-    likelihood = np.asarray(probabilities, np.float64) / np.asarray(training, np.float64)
-    frequencies = np.asarray(training, np.float64)
+    likelihood = np.asarray(probabilities, np.float64)
+    frequencies = np.full(likelihood.shape[1], 1 / likelihood.shape[1])
     for _ in range(iterations):
         posterior = likelihood * frequencies
         posterior /= posterior.sum(1, keepdims=True)
@@ -53,9 +50,7 @@ def estimate_frequencies(
     return frequencies
 
 
-def consistent_frequencies(
-    logits: NDArray[np.floating], *, temperature: float, training: NDArray[np.floating]
-) -> NDArray[np.float64]:
+def consistent_frequencies(logits: NDArray[np.floating], *, temperature: float) -> NDArray[np.float64]:
     """Return class frequencies (classes,) of the data that `logits` (pixels, classes) were predicted on.
 
     EM at the fitted temperature finds the truth if the network is calibrated at every likelihood, and otherwise loses
@@ -64,26 +59,23 @@ def consistent_frequencies(
     keeps `CONSISTENT` of the pixels (see `kept_share`). If none does, it is EM at 1. A temperature below 1 is used as
     it is.
     """
-    frequencies = np.asarray(training, np.float64)
     for tried in np.linspace(temperature, min(temperature, 1), TRIED if temperature > 1 else 1):
-        frequencies = estimate_frequencies(softmax(logits / tried, axis=1), training=training)
-        shift = log_prior_shift(frequencies, training=training)
+        frequencies = estimate_frequencies(softmax(logits / tried, axis=1))
+        shift = log_prior_shift(frequencies)
         if kept_share(logits / temperature, shift, frequencies=frequencies) >= CONSISTENT:
             break
     return frequencies
 
 
-def largest_strength(
-    logits: NDArray[np.floating], frequencies: NDArray[np.floating], *, training: NDArray[np.floating], limit: float = 1
-) -> float:
+def largest_strength(logits: NDArray[np.floating], frequencies: NDArray[np.floating], *, limit: float = 1) -> float:
     """Return the largest strength up to `limit` (0..1) of the shift to `frequencies` at which no class collapses.
 
-    `logits` (pixels, classes) are those of unlabelled pixels, divided by the temperature. A class has collapsed when it
+    `logits` (pixels, classes) are those of unlabelled pixels, calibrated. A class has collapsed when it
     keeps less than `COLLAPSED` of its pixels (see `kept_share`); without a shift none has.
     """
 
     def kept(strength: float) -> float:
-        shift = log_prior_shift(frequencies, training=training, strength=strength)
+        shift = log_prior_shift(frequencies, strength=strength)
         return kept_share(logits, shift, frequencies=frequencies)
 
     return next(float(strength) for strength in np.linspace(limit, 0, TRIED) if kept(strength) >= COLLAPSED)
@@ -94,13 +86,12 @@ def supported_strength(
     labels: NDArray[np.integer],
     frequencies: NDArray[np.floating],
     *,
-    training: NDArray[np.floating],
     limit: float,
     rng: np.random.Generator,
 ) -> float:
     """Return the largest strength up to `limit` (0..1) that held-out labels do not speak against.
 
-    `logits` (pixels, classes), divided by the temperature, and `labels` (pixels,) are of labelled pixels that the
+    `logits` (pixels, classes), calibrated, and `labels` (pixels,) are of labelled pixels that the
     network was not trained on. Each class weighs as much as its frequency, and a strength is judged by the mean Dice:
     it must not be worse than the best one by more than `DEVIATIONS` standard deviations of that difference among
     resampled labels (bootstrap within each class). Fewer than `FEWEST_LABELS` of any class decide nothing.
@@ -109,7 +100,7 @@ def supported_strength(
         return limit
     weights = _resampled_weights(labels, frequencies, rng)
     strengths = np.linspace(limit, 0, TRIED)
-    shifts = [log_prior_shift(frequencies, training=training, strength=strength) for strength in strengths]
+    shifts = [log_prior_shift(frequencies, strength=strength) for strength in strengths]
     dice = np.array([_mean_dice(labels, (logits + shift).argmax(1), weights) for shift in shifts])
     loss = dice[dice[:, 0].argmax()] - dice  # (strengths, 1 + resampled), the labels as they are first
     return float(strengths[np.argmax(loss[:, 0] <= DEVIATIONS * loss[:, 1:].std(1))])
@@ -128,14 +119,12 @@ def kept_share(
     return float((found[promised > 0] / promised[promised > 0]).min())
 
 
-def log_prior_shift(
-    frequencies: NDArray[np.floating], *, training: NDArray[np.floating], strength: float = 1
-) -> NDArray[np.float64]:
-    """Return what to add to the logits (classes,) of a classifier trained with the frequencies `training`.
+def log_prior_shift(frequencies: NDArray[np.floating], *, strength: float = 1) -> NDArray[np.float64]:
+    """Return what to add to the logits (classes,) of a classifier trained with every class equally often.
 
     `strength` is 0 (no correction) to 1 (the whole of it).
     """
-    shift: NDArray[np.float64] = strength * (np.log(frequencies) - np.log(training))
+    shift: NDArray[np.float64] = strength * np.log(np.asarray(frequencies, np.float64) * len(frequencies))
     return shift
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from scipy.special import log_softmax, softmax
+from scipy.special import softmax
 from scipy.stats import norm
 
 from eseg_zoo.frequencies import (
@@ -24,28 +24,24 @@ from eseg_zoo.frequencies import (
 from eseg_zoo.metrics import Confusion
 
 
-def exact_posteriors(
-    frequencies: list[float], training: NDArray[np.float64], *, pixels: int = 40_000, distance: float = 2.0
-) -> NDArray[np.float64]:
-    """Posteriors, under `training` frequencies, of pixels drawn with other frequencies; classes are unit Gaussians."""
+def exact_posteriors(frequencies: list[float], *, pixels: int = 40_000, distance: float = 2.0) -> NDArray[np.float64]:
+    """Posteriors, as if all classes were equally frequent, of pixels that are not; classes are unit Gaussians."""
     rng = np.random.default_rng(0)
     centres = distance * np.arange(len(frequencies))
     labels = rng.choice(len(frequencies), size=pixels, p=frequencies)
-    joint = training * norm.pdf(rng.normal(centres[labels])[:, None], centres)
+    joint = norm.pdf(rng.normal(centres[labels])[:, None], centres)
     return joint / joint.sum(1, keepdims=True)
 
 
 @pytest.mark.parametrize("frequencies", [[0.7, 0.25, 0.05], [0.02, 0.08, 0.9], [1 / 3] * 3], ids=str)
-@pytest.mark.parametrize("training", [[1 / 3] * 3, [0.5, 0.3, 0.2]], ids=["balanced", "unbalanced"])
-def test_em_recovers_the_frequencies_of_the_data(frequencies: list[float], training: list[float]) -> None:
-    posteriors = exact_posteriors(frequencies, np.array(training))
-    found = estimate_frequencies(posteriors, training=np.array(training))
+def test_em_recovers_the_frequencies_of_the_data(frequencies: list[float]) -> None:
+    found = estimate_frequencies(exact_posteriors(frequencies))
     np.testing.assert_allclose(found, frequencies, atol=0.01)
     assert found.sum() == pytest.approx(1)
 
 
 def test_averaging_the_posteriors_would_not_recover_them() -> None:
-    posteriors = exact_posteriors([0.7, 0.25, 0.05], np.full(3, 1 / 3))
+    posteriors = exact_posteriors([0.7, 0.25, 0.05])
     assert np.abs(posteriors.mean(0) - [0.7, 0.25, 0.05]).max() > 0.05
 
 
@@ -53,7 +49,7 @@ def test_averaging_the_posteriors_would_not_recover_them() -> None:
 def test_no_frequency_falls_below_the_floor(classes: int) -> None:
     posteriors = np.full((50, classes), 1e-9)
     posteriors[:, 0] = 1 - 1e-9 * (classes - 1)
-    found = estimate_frequencies(posteriors, training=np.full(classes, 1 / classes))
+    found = estimate_frequencies(posteriors)
     np.testing.assert_allclose(found[1:], SMALLEST_FREQUENCY)
     assert found.min() >= SMALLEST_FREQUENCY
     assert found.sum() == pytest.approx(1)
@@ -61,56 +57,51 @@ def test_no_frequency_falls_below_the_floor(classes: int) -> None:
 
 def test_the_floor_does_not_change_the_proportions_of_the_other_classes() -> None:
     posteriors = np.repeat(np.eye(3)[:2], [30, 10], axis=0)  # the third class is nowhere
-    found = estimate_frequencies(posteriors, training=np.full(3, 1 / 3))
+    found = estimate_frequencies(posteriors)
     np.testing.assert_allclose(found, [0.75, 0.25, SMALLEST_FREQUENCY], atol=1e-3)
 
 
 def test_sure_posteriors_are_counted() -> None:
     posteriors = np.repeat(np.eye(2, dtype=np.float32), [90, 10], axis=0)
-    np.testing.assert_allclose(estimate_frequencies(posteriors, training=np.array([0.5, 0.5])), [0.9, 0.1], atol=1e-6)
+    np.testing.assert_allclose(estimate_frequencies(posteriors), [0.9, 0.1], atol=1e-6)
 
 
-def test_uninformative_posteriors_leave_the_training_frequencies() -> None:
-    training = np.array([0.2, 0.3, 0.5])
-    np.testing.assert_allclose(estimate_frequencies(np.tile(training, (9, 1)), training=training), training)
+def test_uninformative_posteriors_leave_all_classes_equally_frequent() -> None:
+    np.testing.assert_allclose(estimate_frequencies(np.full((9, 4), 0.25)), np.full(4, 0.25))
 
 
 def test_the_log_shift_turns_balanced_posteriors_into_those_of_the_data() -> None:
-    training, frequencies = np.array([0.5, 0.5]), np.array([0.9, 0.1])
-    logits = np.log([[0.3, 0.7]])
-    shifted = softmax(logits + log_prior_shift(frequencies, training=training), axis=1)
+    shifted = softmax(np.log([[0.3, 0.7]]) + log_prior_shift(np.array([0.9, 0.1])), axis=1)
     np.testing.assert_allclose(shifted, [[0.3 * 0.9 / (0.3 * 0.9 + 0.7 * 0.1), 0.7 * 0.1 / (0.3 * 0.9 + 0.7 * 0.1)]])
 
 
 def test_the_log_shift_of_equal_frequencies_is_zero() -> None:
-    training = np.exp(log_softmax([0.1, 0.7, -2]))
-    np.testing.assert_array_equal(log_prior_shift(training, training=training), np.zeros(3))
+    np.testing.assert_array_equal(log_prior_shift(np.full(3, 1 / 3)), np.zeros(3))
 
 
 # ------------------------------------------------------------------------------------------------------ collapse
 
-BALANCED = np.full(3, 1 / 3)
 RARE = [0.79, 0.2, 0.01]
 
 
 def test_a_calibrated_network_gets_the_frequencies_of_em_at_its_temperature() -> None:
-    logits = 1.6 * np.log(exact_posteriors(RARE, BALANCED, distance=4))  # too sure by a factor that T takes back
-    found = consistent_frequencies(logits, temperature=1.6, training=BALANCED)
-    np.testing.assert_array_equal(found, estimate_frequencies(softmax(logits / 1.6, axis=1), training=BALANCED))
+    logits = 1.6 * np.log(exact_posteriors(RARE, distance=4))  # too sure by a factor that T takes back
+    found = consistent_frequencies(logits, temperature=1.6)
+    np.testing.assert_array_equal(found, estimate_frequencies(softmax(logits / 1.6, axis=1)))
     np.testing.assert_allclose(found, RARE, atol=0.003)
 
 
 def test_a_rare_class_that_em_explains_away_at_the_fitted_temperature_is_kept() -> None:
-    logits = np.log(exact_posteriors(RARE, BALANCED))
+    logits = np.log(exact_posteriors(RARE))
     too_soft = 1.8  # fits labels with a few confident mistakes, not the likelihoods of most pixels
-    assert estimate_frequencies(softmax(logits / too_soft, axis=1), training=BALANCED)[2] < 0.002
-    found = consistent_frequencies(logits, temperature=too_soft, training=BALANCED)
+    assert estimate_frequencies(softmax(logits / too_soft, axis=1))[2] < 0.002
+    found = consistent_frequencies(logits, temperature=too_soft)
     assert 0.005 < found[2] < 0.02
 
 
 def test_a_temperature_below_1_is_used_as_it_is() -> None:
-    logits = 0.5 * np.log(exact_posteriors(RARE, BALANCED, distance=4))
-    found = consistent_frequencies(logits, temperature=0.5, training=BALANCED)
+    logits = 0.5 * np.log(exact_posteriors(RARE, distance=4))
+    found = consistent_frequencies(logits, temperature=0.5)
     np.testing.assert_allclose(found, RARE, atol=0.003)
 
 
@@ -130,28 +121,28 @@ def test_a_class_that_is_never_predicted_cannot_be_lost() -> None:
 
 
 def test_the_whole_shift_is_applied_when_no_class_collapses() -> None:
-    logits = np.log(exact_posteriors(RARE, BALANCED, distance=4))
-    assert largest_strength(logits, np.array(RARE), training=BALANCED) == 1
-    assert largest_strength(logits, np.array(RARE), training=BALANCED, limit=0.4) == 0.4
+    logits = np.log(exact_posteriors(RARE, distance=4))
+    assert largest_strength(logits, np.array(RARE)) == 1
+    assert largest_strength(logits, np.array(RARE), limit=0.4) == 0.4
 
 
 def test_a_shift_that_would_remove_a_class_is_weakened_until_half_of_it_stays() -> None:
     frequencies = np.array(RARE)
-    logits = 0.4 * np.log(exact_posteriors(RARE, BALANCED))  # far too soft for the whole shift
-    assert kept_share(logits, log_prior_shift(frequencies, training=BALANCED), frequencies=frequencies) == 0
-    strength = largest_strength(logits, frequencies, training=BALANCED)
+    logits = 0.4 * np.log(exact_posteriors(RARE))  # far too soft for the whole shift
+    assert kept_share(logits, log_prior_shift(frequencies), frequencies=frequencies) == 0
+    strength = largest_strength(logits, frequencies)
     assert 0.2 < strength < 0.8
     kept, beyond = (
-        kept_share(logits, log_prior_shift(frequencies, training=BALANCED, strength=s), frequencies=frequencies)
+        kept_share(logits, log_prior_shift(frequencies, strength=s), frequencies=frequencies)
         for s in (strength, strength + 0.1)
     )
     assert beyond < COLLAPSED <= kept
 
 
 def test_the_strength_scales_the_log_shift() -> None:
-    whole, half = (log_prior_shift(np.array(RARE), training=BALANCED, strength=s) for s in (1, 0.5))
+    whole, half = (log_prior_shift(np.array(RARE), strength=s) for s in (1, 0.5))
     np.testing.assert_allclose(half, whole / 2)
-    assert not log_prior_shift(np.array(RARE), training=BALANCED, strength=0).any()
+    assert not log_prior_shift(np.array(RARE), strength=0).any()
 
 
 def labelled_logits(labels_per_class: int, *, sharpness: float) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
@@ -165,7 +156,7 @@ def labelled_logits(labels_per_class: int, *, sharpness: float) -> tuple[NDArray
 def supported(labels_per_class: int, *, sharpness: float, limit: float = 1) -> float:
     logits, labels = labelled_logits(labels_per_class, sharpness=sharpness)
     rng = np.random.default_rng(0)
-    return supported_strength(logits, labels, np.array(RARE), training=BALANCED, limit=limit, rng=rng)
+    return supported_strength(logits, labels, np.array(RARE), limit=limit, rng=rng)
 
 
 def test_labels_support_the_shift_of_a_calibrated_network() -> None:
@@ -181,7 +172,7 @@ def test_many_labels_weaken_a_shift_that_is_too_much_for_soft_logits_and_few_do_
 def test_without_labels_the_limit_stays() -> None:
     nothing = np.zeros((0, 3)), np.zeros(0, np.int64)
     rng = np.random.default_rng(0)
-    assert supported_strength(*nothing, np.array(RARE), training=BALANCED, limit=0.8, rng=rng) == 0.8
+    assert supported_strength(*nothing, np.array(RARE), limit=0.8, rng=rng) == 0.8
 
 
 def test_the_weights_of_labels_bring_their_dice_to_the_frequencies() -> None:

@@ -55,14 +55,16 @@ class AnchorSet:
     def split_by_strokes(self, fraction: float, rng: np.random.Generator) -> tuple[AnchorSet, AnchorSet]:
         """Return (training, validation): about `fraction` of each class's strokes is held out, whole strokes only.
 
-        Pixels of one stroke look alike, so they are never on both sides. A class of one stroke keeps it for training.
+        Pixels of one stroke look alike, so they are never on both sides. A class of one stroke keeps it for training;
+        where that leaves fewer than two classes to hold out, nothing is, because one class alone can judge nothing.
         """
         held_out: list[NDArray[np.int64]] = []
         for index in np.unique(self.labels):
             strokes = np.unique(self.strokes[self.labels == index])
             count = min(max(round(fraction * len(strokes)), 1), len(strokes) - 1) if fraction > 0 else 0
             held_out.append(rng.permutation(strokes)[:count])
-        mask = np.isin(self.strokes, np.concatenate(held_out) if held_out else [])
+        validated = sum(len(strokes) > 0 for strokes in held_out) >= 2
+        mask = np.isin(self.strokes, np.concatenate(held_out) if validated else [])
         return self.select(~mask), self.select(mask)
 
     def at_most(self, per_class: int, rng: np.random.Generator) -> AnchorSet:
@@ -74,7 +76,7 @@ class AnchorSet:
 class Batch(NamedTuple):
     """Patches around anchors; b patches of c channels."""
 
-    patches: Tensor  # (b, c, *region + 2 * margin), normalised, nothing hidden yet
+    patches: Tensor  # (b, c, *region + 2 * margin), normalised; what is hidden may still be there
     hidden: Tensor  # (b, 1, *region + 2 * margin), 1 where the network must not look
     target: Tensor  # (b, c, *region), what the network should find where it must not look
     position: Tensor  # (b, dims), the anchor's phase: its place in the region

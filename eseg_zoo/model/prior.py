@@ -14,7 +14,7 @@ INITIAL_SEPARATION = 5.0
 
 
 class MixturePrior(nn.Module):
-    """p(z) = sum_c pi_c N(z; mu_c, sigma_c^2) with equal weights pi, learnt means and variances.
+    """p(z) = sum_c pi_c N(z; mu_c, sigma_c^2) with equal weights pi, means and variances that may be learnt.
 
     The means start at 5 standard deviations from the origin, each along its own latent axis; classes beyond the number
     of `latents` take the negative axes. Raises ValueError when there are more than `2 * latents` classes.

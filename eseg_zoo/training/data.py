@@ -69,6 +69,7 @@ def read_training_data(run: Run) -> TrainingData:
     _require_labels(anchors, run)
     if chosen["validation"]:
         validation = AnchorSet.of(labels, chosen["validation"])
+        _require_validation(validation, run)
     else:
         fraction = run.training.validation_fraction
         anchors, validation = anchors.split_by_strokes(fraction, np.random.default_rng(run.seed))
@@ -78,6 +79,7 @@ def read_training_data(run: Run) -> TrainingData:
             f"{files}: no label is held out for validation, which training.schedule plateau follows; choose cosine, "
             "label more strokes, or set slices.validation or training.validation_fraction"
         )
+    _tell_what_is_not_validated(validation, run)
     names = name_channels(run.channels, images[0].shape[0], run.images[0])
     statistics = measure([images[i] for i in chosen["training"]], channels=names)
     voxel_size = voxel_size | run.voxel_size
@@ -124,6 +126,28 @@ def _choose_slices(run: Run, count: int, path: Path) -> dict[str, range]:
     if shared:
         raise InputError(f"slices.validation is {run.slices.validation}; slices.training must then be set too")
     return {"training": training, "validation": validation}
+
+
+def _require_validation(validation: AnchorSet, run: Run) -> None:
+    """Raise `InputError` where `slices.validation` has labels of fewer than two classes: they could judge nothing."""
+    found = np.unique(validation.labels).tolist()
+    if len(found) < 2:
+        names = list(run.classes.values())
+        labelled = f"labels of {names[found[0]]} only" if found else "no labelled pixel"
+        raise InputError(f"slices.validation is {run.slices.validation}, where the label images have {labelled}")
+
+
+def _tell_what_is_not_validated(validation: AnchorSet, run: Run) -> None:
+    """Log a warning that names the classes without a held-out label."""
+    present = np.unique(validation.labels)
+    missing = [name for index, name in enumerate(run.classes.values()) if index not in present]
+    if len(missing) == len(run.classes):
+        log.warning(
+            "No label is held out for validation: the model is that of the last step and its probabilities are not "
+            "calibrated; label more strokes, or set slices.validation or training.validation_fraction"
+        )
+    elif missing:
+        log.warning("No label of %s is held out, so validation and calibration ignore it", ", ".join(missing))
 
 
 def _require_labels(anchors: AnchorSet, run: Run) -> None:

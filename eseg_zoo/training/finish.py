@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from eseg_zoo.calibration import fit_temperature
 from eseg_zoo.checkpoint import Checkpoint, TrainingRecord
 from eseg_zoo.config import Run
 from eseg_zoo.correction import Correction, HeldOut, fit_correction
@@ -65,18 +64,14 @@ def finish(
 
 def _correction(run: Run, data: TrainingData, segmenter: DenseSegmenter, held_out: HeldOut) -> Correction:
     """Return the correction that the run asks for."""
-    balanced = np.full(len(run.classes), 1 / len(run.classes))
-    if run.frequencies == "balanced":
-        temperature = fit_temperature(held_out.logits, held_out.labels)
-        return Correction(temperature, np.zeros_like(balanced), balanced, run.prior_strength, "", balanced)
     given = None
-    if isinstance(run.frequencies, dict):
+    if run.frequencies == "balanced":
+        given = np.full(len(run.classes), 1 / len(run.classes))
+    elif isinstance(run.frequencies, dict):
         given = np.array([run.frequencies[name] for name in run.classes.values()])
         given = given / given.sum()
     unlabelled = _unlabelled_logits(run, data, segmenter)
-    found = fit_correction(
-        held_out, unlabelled, training=balanced, frequencies=given, limit=run.prior_strength, seed=run.seed
-    )
+    found = fit_correction(held_out, unlabelled, frequencies=given, limit=run.prior_strength, seed=run.seed)
     if found.reason:
         log.warning("The correction for class frequencies has strength %.2f: %s.", found.strength, found.reason)
     return found

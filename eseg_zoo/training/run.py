@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import pickle
 import shutil
 from collections.abc import Iterator
@@ -115,7 +116,7 @@ def _prepare(run: Run, *, force: bool, resume: bool) -> None:
     """Make the folder ready for a new training, or check that it holds the one to resume."""
     settings = run.out / "run.json"
     begun = settings.exists() and any(run.out.glob("*/last.ckpt"))
-    wanted = run.model_dump(mode="json")
+    wanted = _seen_from(run.out, run).model_dump(mode="json")
     if resume and begun:
         differing = _differing(json.loads(settings.read_text(encoding="utf-8")), wanted)
         if differing:
@@ -130,6 +131,18 @@ def _prepare(run: Run, *, force: bool, resume: bool) -> None:
     for plan in plans(run):
         shutil.rmtree(run.out / plan.name, ignore_errors=True)
     settings.write_text(json.dumps(wanted, indent=2) + "\n", encoding="utf-8")
+
+
+def _seen_from(folder: Path, run: Run) -> Run:
+    """Return the settings with paths as seen from `folder`, which do not depend on where the command was started."""
+
+    def seen(path: Path) -> Path:
+        try:
+            return Path(os.path.relpath(path, folder))
+        except ValueError:  # on another drive
+            return path.resolve()
+
+    return run.with_paths(seen)
 
 
 def _differing(before: Any, after: Any, key: str = "") -> list[str]:
@@ -150,6 +163,7 @@ def _network(run: Run, architecture: dict[str, Any]) -> HVAE:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(run.seed)
         hvae = HVAE(Architecture(**architecture))
+    hvae.mixture.requires_grad_(run.network.learn_prior)
     start = run.pretraining.start
     if start is None:
         return hvae

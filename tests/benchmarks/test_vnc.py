@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from scipy.special import log_softmax
+from scipy.special import log_softmax, softmax
 
 import vnc
 from eseg_zoo.correction import Correction
-from vnc import CLASSES, UNSEEN, Volume, common_correction, judge, judge_method, thin_labels
+from vnc import CLASSES, UNSEEN, Volume, common_correction, correct, judge, judge_method, thin_labels
 
 
 def points(per_class: int, side: int = 64) -> NDArray[np.uint8]:
@@ -100,11 +100,11 @@ def test_the_common_correction_finds_temperature_and_frequencies(
 
     held_out = np.stack([overconfident(volume.raw[z]) for z in (12, 13)])
     exact_held_out = np.stack([exact(volume.raw[z]) for z in (12, 13)])
-    found = common_correction(exact, volume, training=vnc.BALANCED, held_out=exact_held_out)
+    found = common_correction(exact, volume, held_out=exact_held_out)
     np.testing.assert_allclose(found.temperature, 1, atol=0.1)
     np.testing.assert_allclose(found.frequencies, frequencies, atol=0.02)
     np.testing.assert_allclose(found.shift, found.strength * np.log(found.frequencies * 5))
-    cautious = common_correction(overconfident, volume, training=vnc.BALANCED, held_out=held_out)
+    cautious = common_correction(overconfident, volume, held_out=held_out)
     np.testing.assert_allclose(cautious.temperature, 2, rtol=0.1)
 
 
@@ -123,20 +123,23 @@ def test_the_correction_divides_and_then_adds_biases_and_shift(
     volume, exact, frequencies = noisy
     shift = np.log(frequencies / 0.2) / 2
     biases = np.array([0.2, -0.1, 0.3, 0, -0.4])
-    correction = Correction(2.0, biases, frequencies, strength=0.5, reason="", training=vnc.BALANCED)
+    correction = Correction(2.0, biases, frequencies, strength=0.5, reason="")
     monkeypatch.setattr(vnc, "common_correction", lambda *_, **__: correction)
     corrected = np.stack([exact(volume.raw[z]) / 2 + (biases + shift)[:, None, None] for z in UNSEEN])
     assert judge_method(exact, volume).corrected == judge(corrected, volume.labels["dense"][list(UNSEEN)])
 
 
-def test_a_method_trained_at_the_frequencies_of_the_data_is_hardly_moved(
-    noisy: tuple[Volume, vnc.LogitsOfSlice, NDArray[np.float64]],
+@pytest.mark.parametrize("sharpness", [0.5, 1, 2])
+def test_a_method_trained_at_the_frequencies_of_the_data_is_first_made_a_balanced_one(
+    noisy: tuple[Volume, vnc.LogitsOfSlice, NDArray[np.float64]], sharpness: float
 ) -> None:
     volume, exact, frequencies = noisy
 
-    def natural(image: NDArray[np.uint8]) -> NDArray[np.float64]:
-        return np.asarray(exact(image) + np.log(frequencies).reshape(-1, 1, 1))
+    def balanced(image: NDArray[np.uint8]) -> NDArray[np.float64]:
+        return np.asarray(exact(image) * sharpness)
 
-    held_out = np.stack([natural(volume.raw[z]) for z in (12, 13)])
-    found = common_correction(natural, volume, training=frequencies, held_out=held_out)
-    assert np.abs(found.shift - found.shift.mean()).max() < 0.6
+    def natural(image: NDArray[np.uint8]) -> NDArray[np.float64]:
+        return balanced(image) + np.log(frequencies).reshape(-1, 1, 1)
+
+    for found, expected in zip(correct(natural, volume, training=frequencies), correct(balanced, volume), strict=True):
+        np.testing.assert_allclose(softmax(found, axis=1), softmax(expected, axis=1), atol=1e-6)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
@@ -16,7 +15,7 @@ import tifffile
 import torch
 
 from eseg_zoo.checkpoint import Checkpoint
-from eseg_zoo.config import Run
+from eseg_zoo.config import Run, load_run
 from eseg_zoo.errors import CheckpointError, ConfigError, OutputError
 from eseg_zoo.training import fit as fit_module
 from eseg_zoo.training.run import plans, train
@@ -229,12 +228,16 @@ def test_ctrl_c_writes_a_model_and_the_training_resumes_to_the_same_bits(
 
 def test_resuming_a_finished_training_changes_nothing(folder: Path, uninterrupted: Callable[[str], Path]) -> None:
     out = uninterrupted("averaged weights")
-    copy = folder / "copied"
-    shutil.copytree(out, copy)
-    settings = json.loads((copy / "run.json").read_text())
-    (copy / "run.json").write_text(json.dumps(settings | {"out": str(copy)}))
+    shutil.copytree(out, folder / "copied")
     run = run_of(folder, "averaged weights", out="copied")
     assert_same_training(train(run, resume=True).parent, out)
+
+
+def test_a_training_is_resumed_from_any_working_directory(unfinished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = train(run_of(unfinished, "plain", out="whole")).parent
+    run_of(unfinished, "plain")  # writes run.yaml
+    monkeypatch.chdir(unfinished.parent)
+    assert_same_training(train(load_run(Path(unfinished.name) / "run.yaml"), resume=True).parent, whole)
 
 
 # ---------------------------------------------------------------------------------------------- what is not resumed

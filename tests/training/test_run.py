@@ -17,9 +17,10 @@ from eseg_zoo.checkpoint import Checkpoint
 from eseg_zoo.config import load_run
 from eseg_zoo.correction import Correction
 from eseg_zoo.errors import InputError, OutputError
+from eseg_zoo.model.prior import MixturePrior
 from eseg_zoo.training.data import read_training_data
 from eseg_zoo.training.run import train
-from training.runs import learnt, write_run
+from training.runs import CLASSES, learnt, write_run
 
 LEARNT = {"steps": 60, "epoch_steps": 20, "batch_size": 16, "accelerator": "cpu"}  # enough to be sure of both classes
 
@@ -143,6 +144,49 @@ def test_a_run_without_validation_keeps_the_last_weights(inputs: Path) -> None:
     assert not (load_run(inputs / "run.yaml").out / "supervised" / "best.ckpt").exists()
 
 
+@pytest.mark.parametrize(("kept", "told"), [([], "no labelled pixel"), ([4], "labels of bright only")], ids=str)
+def test_validation_slices_that_can_judge_nothing_are_refused(inputs: Path, kept: list[int], told: str) -> None:
+    labels = tifffile.imread(inputs / "labels.tif")
+    labels[2][~np.isin(labels[2], kept)] = 0
+    tifffile.imwrite(inputs / "labels.tif", labels, photometric="minisblack")
+    run = load_run(write_run(inputs, slices={"training": "0-1", "validation": "2-2"}))
+    with pytest.raises(InputError, match=rf"slices\.validation is 2-2, where the label images have {told}"):
+        read_training_data(run)
+
+
+@pytest.mark.parametrize(
+    ("strokes", "told"),
+    [
+        ({1: 3, 4: 3, 7: 1}, "No label of odd is held out, so validation and calibration ignore it"),
+        ({1: 3, 4: 1, 7: 1}, "No label is held out for validation: the model is that of the last step"),
+        ({1: 3, 4: 2, 7: 2}, ""),
+    ],
+    ids=["one class", "all", "none"],
+)
+def test_classes_of_which_no_label_is_held_out_are_named(
+    inputs: Path, caplog: pytest.LogCaptureFixture, strokes: dict[int, int], told: str
+) -> None:
+    labels = np.zeros((3, 64, 64), np.uint8)
+    for column, (value, count) in enumerate(strokes.items()):
+        for row in range(count):
+            labels[0, 4 + 8 * row, 20 * column : 20 * column + 5] = value
+    tifffile.imwrite(inputs / "labels.tif", labels, photometric="minisblack")
+    data = read_training_data(load_run(write_run(inputs, classes=CLASSES | {7: "odd"})))
+    assert told in caplog.text
+    assert bool(told) == bool(caplog.text)
+    held_out = {index for index, count in enumerate(strokes.values()) if count > 1}
+    assert set(data.validation.labels.tolist()) == (held_out if len(held_out) > 1 else set())
+
+
+@pytest.mark.parametrize("learn", [True, False])
+def test_the_prior_is_learnt_or_stays_as_it_starts(inputs: Path, learn: bool) -> None:
+    network = {"filters": [8, 8, 8], "latents": 4, "learn_prior": learn}
+    state = Checkpoint.load(train(load_run(write_run(inputs, network=network)))).generative_state
+    start = MixturePrior(2, 4).state_dict()
+    kept = [torch.equal(state[f"mixture.{key}"], start[key]) for key in ("means", "log_variances")]
+    assert kept == [not learn] * 2
+
+
 def test_slices_decide_what_is_trained_on_and_validated_on(inputs: Path) -> None:
     data = read_training_data(load_run(write_run(inputs, slices={"training": "0-1", "validation": "2-2"})))
     assert set(data.training.places[:, 0]) == {0, 1}
@@ -174,9 +218,7 @@ def test_frequencies_that_would_erase_a_class_are_applied_in_part_and_said(
 
 
 def test_the_calibration_of_the_classes_is_in_the_last_layer(inputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    correction = Correction(
-        2.0, np.array([0.3, -0.3]), np.array([0.75, 0.25]), strength=1, reason="", training=np.full(2, 0.5)
-    )
+    correction = Correction(2.0, np.array([0.3, -0.3]), np.array([0.75, 0.25]), strength=1, reason="")
     monkeypatch.setattr("eseg_zoo.training.finish.fit_correction", lambda *_, **__: correction)
     model = train(load_run(write_run(inputs)))
     best = torch.load(model.parent / "supervised" / "best.ckpt", weights_only=True)["state_dict"]
@@ -189,8 +231,15 @@ def test_the_calibration_of_the_classes_is_in_the_last_layer(inputs: Path, monke
 
 
 def test_balanced_frequencies_shift_nothing(inputs: Path) -> None:
-    checkpoint = Checkpoint.load(train(load_run(write_run(inputs, frequencies="balanced"))))
-    assert not checkpoint.segmenter_state["log_prior_shift"].any()
+    """But the calibration is that of any run."""
+    balanced, given = (
+        Checkpoint.load(train(load_run(write_run(inputs, frequencies=frequencies, training=LEARNT, out=out))))
+        for out, frequencies in (("balanced", "balanced"), ("given", {"dark": 3, "bright": 1}))
+    )
+    assert not balanced.segmenter_state["log_prior_shift"].any()
+    assert given.segmenter_state["log_prior_shift"].any()
+    for key in ("temperature", "classifier.head.classify.bias"):
+        assert torch.equal(balanced.segmenter_state[key], given.segmenter_state[key])
 
 
 def test_the_sample_is_a_crop_of_a_training_image(inputs: Path) -> None:
