@@ -18,6 +18,7 @@ from learners import merged
 from report import CROSS_ENTROPY_ALONE, Report, network_row, parse, run, spread, supervised_steps
 from rows import Outcome, Row
 
+NO_CORRECTION = {"frequencies": "balanced"}
 # What is switched off -> the settings, as in a run's YAML, that do it. A row that differs in `frequencies` alone needs
 # no training of its own: it is the model with everything, judged without its correction.
 SWITCHED_OFF: dict[str, dict[str, Any]] = {
@@ -29,7 +30,7 @@ SWITCHED_OFF: dict[str, dict[str, Any]] = {
     "masking (and inpainting with it)": {"mask": {"probability": 0, "share": 0}},
     "contrast, brightness and noise": {"augmentation": {"contrast": 0, "brightness": 0, "noise": 0}},
     "flips and rotations": {"augmentation": {"symmetries": False}},
-    "prior correction": {"frequencies": "balanced"},
+    "prior correction": NO_CORRECTION,
 }
 # The same multiply-adds without the semi-supervised stage; the steps are filled in.
 WITHOUT_STAGE: dict[str, dict[str, Any]] = {
@@ -47,8 +48,6 @@ SWITCHED_ON: dict[str, dict[str, Any]] = {
     "pre-training": {"pretraining": {"steps": 300}},
     "zoom, elastic and blur": {"augmentation": {"zoom": 0.1, "elastic": 3, "blur": 1}},
 }
-NO_CORRECTION = {"frequencies": "balanced"}
-
 NOTE = (
     "Mean Dice over every pixel of slices 12-13, mean ± standard deviation over the runs. Gains are paired: everything "
     "minus without it, or with it minus everything for what is off by default, on the same labels and with the same "

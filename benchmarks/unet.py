@@ -22,6 +22,7 @@ from eseg_zoo.config import TrainingSettings
 from eseg_zoo.data.patches import Symmetry
 from eseg_zoo.data.sampling import AnchorSet, draw_balanced
 from eseg_zoo.metrics import soft_dice
+from eseg_zoo.training.optimisation import cosine_share
 from multiply_adds import SIDE, multiply_adds
 
 DEPTH = 3  # halvings of the resolution, as many as the small preset has
@@ -169,7 +170,7 @@ def train_unet(
     trained = TrainedUNet(network, float(training.images.mean()), float(training.images.std()))
     source = TileSource(training, draw, trained.mean, trained.std, np.random.default_rng(seed))
     optimiser = torch.optim.AdamW(network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _share(step, settings))
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: cosine_share(step, settings))
     best, best_state = -math.inf, copy.deepcopy(network.state_dict())
     for step in range(1, settings.steps + 1):
         network.train()
@@ -186,14 +187,6 @@ def train_unet(
                 best, best_state = found, copy.deepcopy(network.state_dict())
     network.load_state_dict(best_state)
     return trained
-
-
-def _share(step: int, settings: TrainingSettings) -> float:
-    """Return the share of the largest learning rate: a linear rise, then a cosine to 0."""
-    rising = max(round(settings.warmup * settings.steps), 1)
-    if step < rising:
-        return (step + 1) / rising
-    return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(settings.steps - rising, 1)))
 
 
 def _channels_last(x: Tensor) -> Tensor:

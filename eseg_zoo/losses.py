@@ -11,10 +11,10 @@ from torch import Tensor
 from eseg_zoo.config import LossWeights
 from eseg_zoo.model.hvae import Generation
 from eseg_zoo.model.latent import Gaussian, kl_divergence
-from eseg_zoo.model.prior import MixturePrior
+from eseg_zoo.model.prior import INITIAL_SEPARATION, MixturePrior
 
 # Latent means of different classes closer than this are pushed apart: as far as the prior's means are from the origin.
-CONTRASTIVE_MARGIN = 5.0
+CONTRASTIVE_MARGIN = INITIAL_SEPARATION
 # Keeps 1 / distance and its gradient finite for duplicates: the push of a pair is at most 1 / 0.1 + margin^2.
 CONTRASTIVE_EPSILON = 0.1
 

@@ -35,14 +35,15 @@ def optimisation(parameters: Iterable[nn.Parameter], settings: TrainingSettings)
 
 def cosine_schedule(optimiser: Optimizer, settings: TrainingSettings) -> list[dict[str, Any]]:
     """Return Lightning's description of a warm-up from 0, then a cosine that ends at 0 with the last step."""
+    return [{"scheduler": LambdaLR(optimiser, lambda step: cosine_share(step, settings)), "interval": "step"}]
+
+
+def cosine_share(step: int, settings: TrainingSettings) -> float:
+    """Return the share of the largest learning rate at this step, counted from 0."""
     rising = _warmup_steps(settings)
-
-    def share(step: int) -> float:
-        if step < rising:
-            return (step + 1) / rising
-        return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(settings.steps - rising, 1)))
-
-    return [{"scheduler": LambdaLR(optimiser, share), "interval": "step"}]
+    if step < rising:
+        return (step + 1) / rising
+    return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(settings.steps - rising, 1)))
 
 
 def plateau_schedule(optimiser: Optimizer, settings: TrainingSettings) -> list[dict[str, Any]]:
