@@ -69,7 +69,7 @@ def test_the_file_of_a_row_holds_the_row_and_what_came_of_it(tmp_path: Path, qui
 
 
 SLEEPER = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
 from rich.console import Console
 from rows import Outcome, Row, complete
@@ -83,6 +83,7 @@ def sleep(row, folder):
     return Outcome({"a": 1.0}, {"a": 1.0}, 0.0, 0)
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background jobs are started without
     wanted = [Row("network", "points", None, 0, seed) for seed in (0, 1)]
     complete(wanted, sleep, Path(sys.argv[1]), jobs=1, console=Console())
 """
