@@ -48,6 +48,7 @@ SWITCHED_ON: dict[str, dict[str, Any]] = {
     "pre-training": {"pretraining": {"steps": 300}},
     "zoom, elastic and blur": {"augmentation": {"zoom": 0.1, "elastic": 3, "blur": 1}},
 }
+
 NOTE = (
     "Mean Dice over every pixel of slices 12-13, mean ± standard deviation over the runs. Gains are paired: everything "
     "minus without it, or with it minus everything for what is off by default, on the same labels and with the same "

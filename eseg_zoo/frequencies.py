@@ -70,8 +70,8 @@ def consistent_frequencies(logits: NDArray[np.floating], *, temperature: float) 
 def largest_strength(logits: NDArray[np.floating], frequencies: NDArray[np.floating], *, limit: float = 1) -> float:
     """Return the largest strength up to `limit` (0..1) of the shift to `frequencies` at which no class collapses.
 
-    `logits` (pixels, classes) are those of unlabelled pixels, calibrated. A class has collapsed when it
-    keeps less than `COLLAPSED` of its pixels (see `kept_share`); without a shift none has.
+    `logits` (pixels, classes) are those of unlabelled pixels, calibrated. A class has collapsed when it keeps less than
+    `COLLAPSED` of its pixels (see `kept_share`); without a shift none has.
     """
 
     def kept(strength: float) -> float:
@@ -91,10 +91,10 @@ def supported_strength(
 ) -> float:
     """Return the largest strength up to `limit` (0..1) that held-out labels do not speak against.
 
-    `logits` (pixels, classes), calibrated, and `labels` (pixels,) are of labelled pixels that the
-    network was not trained on. Each class weighs as much as its frequency, and a strength is judged by the mean Dice:
-    it must not be worse than the best one by more than `DEVIATIONS` standard deviations of that difference among
-    resampled labels (bootstrap within each class). Fewer than `FEWEST_LABELS` of any class decide nothing.
+    `logits` (pixels, classes), calibrated, and `labels` (pixels,) are of labelled pixels that the network was not
+    trained on. Each class weighs as much as its frequency, and a strength is judged by the mean Dice: it must not be
+    worse than the best one by more than `DEVIATIONS` standard deviations of that difference among resampled labels
+    (bootstrap within each class). Fewer than `FEWEST_LABELS` of any class decide nothing.
     """
     if np.bincount(labels, minlength=len(frequencies)).min() < FEWEST_LABELS:
         return limit

@@ -48,7 +48,7 @@ def read_training_data(run: Run) -> TrainingData:
 
     Raises `InputError` for files that are missing or do not fit, another number of channels than was named or than the
     first image has, planes where a 3D network needs volumes, NaN pixels, constant channels, label values without a
-    class name, classes without a label, and no labels at all.
+    class name, classes without a label, no labels at all, and validation slices with labels of fewer than two classes.
     """
     images: list[NDArray[np.generic]] = []
     labels: list[NDArray[np.int16]] = []
@@ -147,7 +147,11 @@ def _tell_what_is_not_validated(validation: AnchorSet, run: Run) -> None:
             "calibrated; label more strokes, or set slices.validation or training.validation_fraction"
         )
     elif missing:
-        log.warning("No label of %s is held out, so validation and calibration ignore it", ", ".join(missing))
+        log.warning(
+            "No label of %s is held out, so validation and calibration ignore it; two strokes are enough, or one in "
+            "slices.validation",
+            ", ".join(missing),
+        )
 
 
 def _require_labels(anchors: AnchorSet, run: Run) -> None:
