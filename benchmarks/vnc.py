@@ -117,17 +117,18 @@ def correct(
 ) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
     """Return a method's logits (slices, classes, y, x) of slices 12-13: calibrated, and corrected for frequencies too.
 
-    The correction is the common one. `training` (classes,) are the frequencies that the method learnt with: its logits
-    are first made those of one that learnt with every class equally often.
+    The correction is the common one, of logits that are first made those of a method that learnt with every class
+    equally often. `training` (classes,) are the frequencies that it learnt with, and those of the calibrated logits.
     """
+    learnt = np.log(training)[:, None, None]
 
     def balanced(image: NDArray[np.uint8]) -> NDArray[np.floating]:
-        return predict(image) - np.log(training)[:, None, None]
+        return predict(image) - learnt
 
     found = np.stack([balanced(volume.raw[z]) for z in UNSEEN])
     correction = common_correction(balanced, volume, held_out=found)
     calibrated = np.stack([correction.calibrate(logits) for logits in found])
-    return calibrated, calibrated + correction.shift[:, None, None]
+    return calibrated + learnt, calibrated + correction.shift[:, None, None]
 
 
 def judge_method(predict: LogitsOfSlice, volume: Volume, *, training: NDArray[Any] = BALANCED) -> Judged:
