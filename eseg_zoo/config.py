@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from eseg_zoo.errors import ConfigError
 from eseg_zoo.levels import anisotropy, depth, kernels, strides
+from eseg_zoo.settings import Settings
 from eseg_zoo.yaml_file import read_mapping
 
 SMALLEST_RUN = """\
@@ -22,12 +21,6 @@ classes: {1: membrane, 2: cytoplasm, 3: mitochondrion}
 preset: small
 out: runs/first
 """
-
-
-class Settings(BaseModel):
-    """Base of all settings: frozen, and a mistyped key is an error."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
 
 
 def _as_list(value: object) -> object:
@@ -249,15 +242,17 @@ VOLUME_PRESETS: dict[str, dict[str, dict[str, Any]]] = {
 class Run(Settings):
     """One training run."""
 
+    moved: ClassVar[Mapping[str, str]] = {"training.symmetries": "augmentation.symmetries"}
+
     images: Paths
     """Image file, or list of them."""
     labels: Paths
     """Label image for each image, of the same shape without the channel axis."""
     axes: str
     """Names of the images' axes in their order, such as `yx`, `zyx` or `zcyx`; t is time or position."""
-    channels: Annotated[list[Name], BeforeValidator(_as_list)] = []
+    channels: Annotated[list[Name], BeforeValidator(_as_list)] = Field([])
     """Name of each channel in the order of the files, such as `[nuclei, cytoplasm]`; by default they are numbered."""
-    voxel_size: dict[Literal["z", "y", "x"], Annotated[float, Field(gt=0)]] = {}
+    voxel_size: dict[Literal["z", "y", "x"], Annotated[float, Field(gt=0)]] = Field({})
     """Micrometres per voxel along each axis, such as `{z: 0.05, y: 0.0046, x: 0.0046}`; those given count instead of
     what the image files say."""
     classes: dict[Annotated[int, Field(ge=0, le=65535)], str] = Field(min_length=2)
@@ -356,49 +351,10 @@ class Run(Settings):
             )
 
 
-# Where a setting is now, for run files that are older.
-MOVED = {"training.symmetries": "augmentation.symmetries"}
-
-
 def load_run(path: Path) -> Run:
     """Return the settings in the YAML file `path`; relative paths in it start from its folder.
 
     Raises `ConfigError` with one line for each mistake: the key, its value, and what it must be.
     """
     values = read_mapping(path, hint="settings such as 'images: raw.tif'; see eseg train --help")
-    try:
-        run = Run.model_validate(values)
-    except ValidationError as error:
-        raise ConfigError("\n".join(describe_mistakes(path, error, Run))) from error
-    return run.with_paths(lambda given: path.parent / given)
-
-
-def describe_mistakes(path: Path, error: ValidationError, model: type[BaseModel]) -> list[str]:
-    """Return one line for each mistake that pydantic found in the settings `model` read from `path`."""
-    lines = []
-    for mistake in error.errors():
-        key = ".".join(str(part) for part in mistake["loc"])
-        if mistake["type"] == "extra_forbidden":
-            known = _known_keys(model, mistake["loc"][:-1])
-            near = difflib.get_close_matches(str(mistake["loc"][-1]), known, n=1, cutoff=0.4)
-            if key in MOVED:
-                near = [MOVED[key]]
-            hint = f"did you mean {near[0]}?" if near else f"the keys here are {', '.join(known)}"
-            lines.append(f"{path}: {key} is not a setting; {hint}")
-        elif mistake["type"] == "missing":
-            lines.append(f"{path}: {key} is missing")
-        elif mistake["type"] == "value_error":
-            lines.append(f"{path}: {key + ': ' if key else ''}{mistake['ctx']['error']}")
-        else:
-            lines.append(f"{path}: {key} is {mistake['input']!r}; {mistake['msg'][0].lower()}{mistake['msg'][1:]}")
-    return lines
-
-
-def _known_keys(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
-    """Return the keys of the nested settings at `location`."""
-    for part in location:
-        annotation = model.model_fields[str(part)].annotation
-        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
-            return []
-        model = annotation
-    return list(model.model_fields)
+    return Run.checked(values, path).with_paths(lambda given: path.parent / given)

@@ -16,10 +16,9 @@ from bioimageio.spec.dataset.v0_3 import DatasetId
 from bioimageio.spec.generic.v0_2 import Uploader
 from bioimageio.spec.generic.v0_3 import CiteEntry, HttpUrl, LicenseId
 from bioimageio.spec.model.v0_5 import Author, Maintainer, ModelId, Version
-from pydantic import BeforeValidator, Field, ValidationError
+from pydantic import BeforeValidator, Field
 
-from eseg_zoo.config import Settings, describe_mistakes
-from eseg_zoo.errors import ConfigError
+from eseg_zoo.settings import Settings
 from eseg_zoo.yaml_file import read_mapping
 
 Statements = TypeVar("Statements", bound=Settings)
@@ -88,12 +87,9 @@ def load_card(path: Path | None) -> Card:
 def load_statements(path: Path, model: type[Statements]) -> Statements:
     """Return the YAML file `path` as `model`; raises `ConfigError` with file, key and the nearest right key."""
     values = read_mapping(path, hint=f"keys such as {', '.join(list(model.model_fields)[:4])}")
-    try:
-        # Whether a GitHub user exists is asked once, by the test of the finished package.
-        with ValidationContext(perform_io_checks=False):
-            return model.model_validate(values)
-    except ValidationError as error:
-        raise ConfigError("; ".join(describe_mistakes(path, error, model))) from error
+    # Whether a GitHub user exists is asked once, by the test of the finished package.
+    with ValidationContext(perform_io_checks=False):
+        return model.checked(values, path)
 
 
 def missing_for_publication(card: Card) -> list[str]:

@@ -11,11 +11,11 @@ from string import Template
 from typing import Annotated, Any, Literal
 
 from bioimageio.spec.generic.v0_3 import CiteEntry
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from eseg_export.card import load_statements
-from eseg_zoo.config import Settings, describe_mistakes
 from eseg_zoo.errors import ConfigError
+from eseg_zoo.settings import Settings
 
 _BUILT_IN = "eseg_export.rdf_templates"
 
@@ -54,10 +54,7 @@ class PackageTemplate:
         if self.texts.dims is not None and str(self.texts.dims) != words["dims"]:
             raise ConfigError(f"{self.path}: dims is {self.texts.dims}; the model is {words['dims']}D")
         values = _fill(self.texts.model_dump(mode="json", exclude_unset=True), words, self.path)
-        try:
-            return Texts.model_validate(values)
-        except ValidationError as error:
-            raise ConfigError("; ".join(describe_mistakes(self.path, error, Texts))) from error
+        return Texts.checked(values, self.path)
 
     def fill_readme(self, words: Mapping[str, str]) -> str:
         """Return the README with its `$words` replaced; raises `ConfigError` for a word that is not known."""

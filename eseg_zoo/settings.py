@@ -1,0 +1,62 @@
+"""What people write in YAML files, checked: each mistake is one line that says what to write instead."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, ClassVar, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
+
+from eseg_zoo.errors import ConfigError
+
+
+class Settings(BaseModel):
+    """Base of all settings: frozen, and a mistyped key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
+
+    moved: ClassVar[Mapping[str, str]] = MappingProxyType({})
+    """Where a setting is now, by the key it has in older files."""
+
+    @classmethod
+    def checked(cls, values: Mapping[str, Any], path: Path) -> Self:
+        """Return the settings with these values, which were read from `path`.
+
+        Raises `ConfigError` with one line for each mistake: the key, its value, and what it must be.
+        """
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            lines = [f"{path}: {cls._describe(mistake)}" for mistake in error.errors()]
+            raise ConfigError("\n".join(lines)) from error
+
+    @classmethod
+    def _describe(cls, mistake: ErrorDetails) -> str:
+        key = ".".join(str(part) for part in mistake["loc"])
+        if mistake["type"] == "extra_forbidden":
+            known = cls._keys_at(mistake["loc"][:-1])
+            near = difflib.get_close_matches(str(mistake["loc"][-1]), known, n=1, cutoff=0.4)
+            if key in cls.moved:
+                near = [cls.moved[key]]
+            hint = f"did you mean {near[0]}?" if near else f"the keys here are {', '.join(known)}"
+            return f"{key} is not a setting; {hint}"
+        if mistake["type"] == "missing":
+            return f"{key} is missing"
+        if mistake["type"] == "value_error":
+            return f"{key + ': ' if key else ''}{mistake['ctx']['error']}"
+        return f"{key} is {mistake['input']!r}; {mistake['msg'][0].lower()}{mistake['msg'][1:]}"
+
+    @classmethod
+    def _keys_at(cls, location: tuple[int | str, ...]) -> list[str]:
+        """Return the keys of the nested settings at `location`."""
+        model: type[BaseModel] = cls
+        for part in location:
+            annotation = model.model_fields[str(part)].annotation
+            if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+                return []
+            model = annotation
+        return list(model.model_fields)
