@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from eseg_zoo.correction import Correction, HeldOut, fit_correction
 from eseg_zoo.metrics import Confusion
-from eseg_zoo.training.finish import FREQUENCY_SECTIONS, FREQUENCY_SIDE, FREQUENCY_STEP
+from eseg_zoo.training.finish import frequency_sections, frequency_window, thin
 
 CLASSES = {1: "membrane", 2: "glia", 3: "mitochondrion", 4: "synapse", 5: "intracellular"}
 TRAINING, UNSEEN = range(12), range(12, 14)
@@ -86,16 +86,11 @@ def common_correction(predict: LogitsOfSlice, volume: Volume, *, held_out: NDArr
     points = volume.labels["points"][list(UNSEEN)]
     labelled = points > 0
     known = HeldOut(np.moveaxis(held_out, 1, -1)[labelled], points[labelled].astype(np.int64) - 1)
-    chosen = np.unique(np.linspace(0, len(TRAINING) - 1, FREQUENCY_SECTIONS).round().astype(int))
-    seen = [_thinned_centre(predict(volume.raw[TRAINING[i]])) for i in chosen]
+    seen = []
+    for number in frequency_sections(len(TRAINING)):
+        logits = predict(volume.raw[TRAINING[number]])
+        seen.append(thin(logits[(slice(None), *frequency_window(logits.shape[1:]))]))
     return fit_correction(known, np.concatenate(seen))
-
-
-def _thinned_centre(logits: NDArray[np.floating]) -> NDArray[np.floating]:
-    """Return what EM sees of the logits (classes, y, x) of one slice: (pixels, classes)."""
-    starts = [max(n - FREQUENCY_SIDE[2], 0) // 2 for n in logits.shape[1:]]
-    y, x = (slice(start, start + FREQUENCY_SIDE[2], FREQUENCY_STEP[2]) for start in starts)
-    return logits[:, y, x].reshape(len(logits), -1).T
 
 
 def judge(scores: NDArray[np.floating], truth: NDArray[np.uint8]) -> dict[str, float]:

@@ -213,10 +213,7 @@ class StandardisedConvolution(nn.Module):
         """Return the standardised weights (outputs, inputs, *kernel)."""
         axes = tuple(range(1, self.weight.dim()))
         variance, mean = torch.var_mean(self.weight, axes, correction=0, keepdim=True)
-        fan_in = self.weight[0].numel()
-        if fan_in == 1:  # a single weight has no variance
-            return self.gain * self.weight
-        return self.gain * (self.weight - mean) * torch.rsqrt(fan_in * variance + 1e-8)
+        return self.gain * (self.weight - mean) * torch.rsqrt(self.weight[0].numel() * variance + 1e-8)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.convolve(x, self.kernel(), self.bias)

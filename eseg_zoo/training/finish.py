@@ -103,24 +103,33 @@ def _unlabelled_logits(run: Run, data: TrainingData, segmenter: DenseSegmenter) 
 
     The segmenter is as it was made: temperature 1 and no shift.
     """
-    chosen = np.unique(np.linspace(0, len(data.training_sections) - 1, FREQUENCY_SECTIONS).round().astype(int))
     ready = prepare(copy.deepcopy(segmenter).eval(), torch.device("cpu"))
-    step = slice(None, None, FREQUENCY_STEP[run.network.dims])
     seen = []
-    for number in chosen:
+    for number in frequency_sections(len(data.training_sections)):
         section = data.images[data.training_sections[number]]
-        window = tuple(_centred(n, FREQUENCY_SIDE[run.network.dims]) for n in section.shape[1:])
+        centre = section[(slice(None), *frequency_window(section.shape[1:]))]
         # One tile, and not what fits the memory: two runs with one seed are identical to the last bit.
-        found = predict_section(ready, section[(slice(None), *window)], tile=FREQUENCY_SIDE[run.network.dims])
-        thinned = found[(slice(None), *(step for _ in window))]
-        seen.append(thinned.reshape(len(found), -1).T)
+        seen.append(thin(predict_section(ready, centre, tile=FREQUENCY_SIDE[run.network.dims])))
     probabilities = np.concatenate(seen)
     return np.asarray(np.log(np.maximum(probabilities, np.finfo(np.float32).tiny)))
 
 
-def _centred(length: int, side: int) -> slice:
-    start = max(length - side, 0) // 2
-    return slice(start, min(start + side, length))
+def frequency_sections(count: int) -> list[int]:
+    """Return which of so many sections EM looks at."""
+    return sorted(set(np.linspace(0, count - 1, FREQUENCY_SECTIONS).round().astype(int).tolist()))
+
+
+def frequency_window(shape: tuple[int, ...]) -> tuple[slice, ...]:
+    """Return the part of a section of this shape, (z,) y, x, that EM looks at."""
+    side = FREQUENCY_SIDE[len(shape)]
+    starts = [max(length - side, 0) // 2 for length in shape]
+    return tuple(slice(start, min(start + side, length)) for start, length in zip(starts, shape, strict=True))
+
+
+def thin(scores: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Return what EM sees of the scores (classes, *window) in a window: (pixels, classes)."""
+    step = slice(None, None, FREQUENCY_STEP[scores.ndim - 1])
+    return scores[(slice(None), *[step] * (scores.ndim - 1))].reshape(len(scores), -1).T
 
 
 def sample_size(geometry: Geometry) -> tuple[int, ...]:
