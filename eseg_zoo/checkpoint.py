@@ -35,8 +35,8 @@ class TrainingRecord:
     steps: int
     labelled_pixels: dict[str, int]  # class name -> pixels used for training
     labelled_fraction: float  # of all pixels of the training images, 0..1
-    validation_pixels: dict[str, int]
-    validation: dict[str, float]  # 'mean_dice', 'loss', and 'dice/<class>' on held-out labelled pixels
+    validation_pixels: dict[str, int]  # class name -> held-out pixels that chose the weights and calibrated them
+    validation: dict[str, float]  # 'mean_dice', 'loss', and 'dice/<class>' of the finished model on these
     versions: dict[str, str]  # package -> version
 
 

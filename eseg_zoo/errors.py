@@ -21,6 +21,10 @@ class OutputError(EsegError):
     """A result cannot be written: it exists already, or the folder or disk refuses it."""
 
 
+class TrainingError(EsegError):
+    """The training diverged: its weights are no longer finite."""
+
+
 class ClusterError(EsegError):
     """A Dask scheduler cannot be reached, was lost, or its workers die of a task."""
 

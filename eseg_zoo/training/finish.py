@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import copy
 import logging
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from eseg_zoo.checkpoint import Checkpoint, TrainingRecord
@@ -16,6 +18,7 @@ from eseg_zoo.correction import Correction, HeldOut, fit_correction
 from eseg_zoo.data.sampling import PatchSource
 from eseg_zoo.inference.volume import predict_section, prepare
 from eseg_zoo.losses import Anchors
+from eseg_zoo.metrics import Confusion
 from eseg_zoo.model.dense import Classifier, DenseSegmenter, Geometry
 from eseg_zoo.model.hvae import HVAE
 from eseg_zoo.training.batches import validation_batches
@@ -33,14 +36,25 @@ SAMPLE_SIDE = {2: 512, 3: 64}
 
 
 def finish(
-    run: Run, data: TrainingData, source: PatchSource, hvae: HVAE, architecture: dict[str, Any], record: TrainingRecord
+    run: Run,
+    data: TrainingData,
+    source: PatchSource,
+    hvae: HVAE,
+    architecture: dict[str, Any],
+    *,
+    steps: int,
+    seconds: float,
 ) -> Checkpoint:
-    """Return the finished model: statistics, temperature and class-frequency correction go into its network."""
+    """Return the finished model: statistics, temperature and class-frequency correction go into its network.
+
+    The figures in its record are those of this model, on the held-out labelled pixels.
+    """
     segmenter = DenseSegmenter(**architecture)
     segmenter.classifier.load_state_dict(hvae.classifier.state_dict())
     segmenter.mean.copy_(torch.from_numpy(data.statistics.mean).reshape(segmenter.mean.shape))
     segmenter.std.copy_(torch.from_numpy(data.statistics.std).reshape(segmenter.std.shape))
-    correction = _correction(run, data, segmenter, _held_out(hvae.classifier, source, data, run))
+    held_out = _held_out(hvae.classifier, source, data, run)
+    correction = _correction(run, data, segmenter, held_out)
     _add_to_logits(segmenter.classifier, correction.temperature * correction.biases)
     segmenter.temperature.fill_(correction.temperature)
     segmenter.log_prior_shift.copy_(torch.from_numpy(correction.shift).reshape(segmenter.log_prior_shift.shape))
@@ -58,8 +72,34 @@ def finish(
         image_dtype=str(data.images[0].dtype),
         sample=torch.from_numpy(_sample(data, sample_size(segmenter.geometry))),
         settings=run.model_dump(mode="json"),
-        training=record,
+        training=TrainingRecord(
+            seconds=seconds,
+            steps=steps,
+            labelled_pixels=_pixels(data.training.labels, run),
+            labelled_fraction=data.labelled_fraction,
+            validation_pixels=_pixels(held_out.labels, run),
+            validation=_figures(held_out, correction, run),
+            versions={package: version(package) for package in ("eseg_zoo", "torch", "lightning", "numpy")},
+        ),
     )
+
+
+def _pixels(labels: NDArray[np.integer], run: Run) -> dict[str, int]:
+    """Return how many of these class indices are of each class."""
+    counts = np.bincount(labels, minlength=len(run.classes))
+    return dict(zip(run.classes.values(), counts.tolist(), strict=True))
+
+
+def _figures(held_out: HeldOut, correction: Correction, run: Run) -> dict[str, float]:
+    """Return how the corrected model does on the held-out pixels; nothing where there are none."""
+    if not len(held_out.labels):
+        return {}
+    scores = torch.from_numpy(correction.calibrate(held_out.logits.T).T + correction.shift)
+    confusion = Confusion.of(held_out.labels, scores.argmax(1).numpy(), classes=len(run.classes))
+    loss = F.cross_entropy(scores, torch.from_numpy(held_out.labels))
+    dice = zip(run.classes.values(), confusion.dice.tolist(), confusion.pixels, strict=True)
+    figures = {f"dice/{name}": value for name, value, pixels in dice if pixels}
+    return {"mean_dice": confusion.mean_dice, "loss": float(loss)} | figures
 
 
 def _correction(run: Run, data: TrainingData, segmenter: DenseSegmenter, held_out: HeldOut) -> Correction:

@@ -37,7 +37,6 @@ class Fitted:
 
     steps: int
     seconds: float  # of training, without the time between an interruption and its resumption
-    validation: dict[str, float]  # 'mean_dice', 'loss', 'dice/<class>' of the weights it ended with
     interrupted: bool
 
 
@@ -55,7 +54,18 @@ class RandomState(Callback):
 
 
 class EpochCheckpoint(ModelCheckpoint):
-    """A checkpoint of whole epochs only: one that Ctrl-C cut short is done again when the training is resumed."""
+    """A checkpoint of whole epochs only: one that Ctrl-C cut short is done again when the training is resumed.
+
+    It goes on where the folder is now: Lightning would forget the best score of a folder that has moved.
+    """
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        def here(path: str) -> str:
+            return str(Path(str(self.dirpath)) / Path(path).name) if path else path
+
+        paths = {key: here(state_dict[key]) for key in ("best_model_path", "kth_best_model_path", "last_model_path")}
+        best = {here(path): score for path, score in state_dict["best_k_models"].items()}
+        super().load_state_dict(state_dict | paths | {"best_k_models": best, "dirpath": self.dirpath})
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, Stage)
@@ -152,9 +162,7 @@ def fit(stage: Stage, batches: StepBatches, held_out: list[Batch], folder: Path,
             )
         if best.best_model_path:
             stage.load_state_dict(torch.load(best.best_model_path, weights_only=True)["state_dict"])
-        if validated:
-            trainer.validate(stage, validation, verbose=False)
-    return Fitted(trainer.global_step, timer.time_elapsed(), _figures(trainer), interruption.is_set())
+    return Fitted(trainer.global_step, timer.time_elapsed(), interruption.is_set())
 
 
 def _logger(folder: Path) -> CSVLogger:
@@ -163,12 +171,6 @@ def _logger(folder: Path) -> CSVLogger:
     if earlier.exists():
         earlier.rename(folder / f"metrics.{len(list(folder.glob('metrics.*.csv'))) + 1}.csv")
     return CSVLogger(folder, name="", version="")
-
-
-def _figures(trainer: pl.Trainer) -> dict[str, float]:
-    """Return the validation figures without Lightning's prefix: 'mean_dice', 'loss', 'dice/<class>'."""
-    measured = {key: float(value) for key, value in trainer.callback_metrics.items()}
-    return {key.removeprefix("val/"): value for key, value in measured.items() if key.startswith("val/")}
 
 
 @contextmanager

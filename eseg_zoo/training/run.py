@@ -6,21 +6,17 @@ import json
 import logging
 import os
 import pickle
-import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
-from eseg_zoo.checkpoint import TrainingRecord
 from eseg_zoo.config import Run, TrainingSettings
 from eseg_zoo.data.patches import PatchGeometry
-from eseg_zoo.data.sampling import AnchorSet, PatchSource
+from eseg_zoo.data.sampling import PatchSource
 from eseg_zoo.errors import CheckpointError, ConfigError, OutputError
 from eseg_zoo.model.dense import Architecture
 from eseg_zoo.model.hvae import HVAE
@@ -33,6 +29,11 @@ from eseg_zoo.training.processes import is_first
 from eseg_zoo.training.stages import Pretraining, SemiSupervised, Stage, Supervised
 
 log = logging.getLogger(__name__)
+
+
+# What a training leaves beside `model.pt` and `run.json`: these files in the folder of each stage.
+STAGES = ("pretraining", "supervised", "semi_supervised")
+STAGE_FILES = ("best.ckpt", "last.ckpt", "finished.json", "metrics.csv", "metrics.*.csv")
 
 
 @dataclass(frozen=True)
@@ -50,24 +51,24 @@ def plans(run: Run) -> list[Plan]:
     """Return the stages that the run asks for, in their order."""
     semi = run.semi_supervised
     stages = [
-        Plan("pretraining", Pretraining, run.pretraining.steps, 0, semi.unlabelled),
-        Plan("supervised", Supervised, run.training.steps, run.training.batch_size, 0),
-        Plan("semi_supervised", SemiSupervised, semi.steps, semi.labelled, semi.unlabelled),
+        (Pretraining, run.pretraining.steps, 0, semi.unlabelled),
+        (Supervised, run.training.steps, run.training.batch_size, 0),
+        (SemiSupervised, semi.steps, semi.labelled, semi.unlabelled),
     ]
-    return [stage for stage in stages if stage.steps]
+    return [Plan(name, *stage) for name, stage in zip(STAGES, stages, strict=True) if stage[1]]
 
 
 def train(run: Run, *, force: bool = False, resume: bool = False) -> Path:
     """Train and return the path of `out/model.pt`; each stage has a folder beside it.
 
     A stage's folder holds `metrics.csv`, `best.ckpt` and `last.ckpt`. An interruption (Ctrl-C) ends the training early
-    and still writes the best model so far; `resume` goes on with an unfinished training, whatever ended it, and gives
-    the result that it would have had. With `training.devices` above 1 the command line is started again for each of the
-    other processes, which end here without writing anything.
+    and still writes the best model so far, unless only pre-training has begun; `resume` goes on with an unfinished
+    training, whatever ended it, and gives the result that it would have had. With `training.devices` above 1 the
+    command line is started again for each of the other processes, which end here without writing anything.
 
     Raises `InputError` for unusable data, `ConfigError` when the settings differ from those of the training to resume,
-    and `OutputError` when there is a model or an unfinished training in `out` already (unless `force`), or when it
-    cannot be written to.
+    `OutputError` when there is a model or an unfinished training in `out` already (unless `force`), when it cannot be
+    written to, or after an interruption of pre-training, and `TrainingError` when the weights are no longer finite.
     """
     target = run.out / "model.pt"
     refuse_existing(target, force=force or resume)
@@ -92,17 +93,10 @@ def train(run: Run, *, force: bool = False, resume: bool = False) -> Path:
                 break
     if not is_first():
         return target
-    names = tuple(run.classes.values())
-    record = TrainingRecord(
-        seconds=seconds,
-        steps=steps,
-        labelled_pixels=_pixels(data.training, names),
-        labelled_fraction=data.labelled_fraction,
-        validation_pixels=_pixels(data.validation, names),
-        validation=fitted.validation,
-        versions={package: version(package) for package in ("eseg_zoo", "torch", "lightning", "numpy")},
-    )
-    finish(run, data, source, hvae, architecture, record).save(target, force=force or resume)
+    if plan.kind is Pretraining:
+        raise OutputError(f"{run.out} has no model yet: pre-training learns no class; --resume goes on with it")
+    model = finish(run, data, source, hvae, architecture, steps=steps, seconds=seconds)
+    model.save(target, force=force or resume)
     return target
 
 
@@ -128,9 +122,22 @@ def _prepare(run: Run, *, force: bool, resume: bool) -> None:
     if begun and not force:
         raise OutputError(f"{run.out} holds an unfinished training; --resume goes on with it, --force starts anew")
     refuse_existing(run.out / "model.pt", force=force)  # of `resume`, there is nothing to go on with
-    for plan in plans(run):
-        shutil.rmtree(run.out / plan.name, ignore_errors=True)
+    _clear(run.out, force=force or settings.exists())
     settings.write_text(json.dumps(wanted, indent=2) + "\n", encoding="utf-8")
+
+
+def _clear(out: Path, *, force: bool) -> None:
+    """Delete what an earlier training left in the folders of its stages, and nothing else.
+
+    Raises `OutputError` where such files are there and `force` is not set.
+    """
+    for stage in STAGES:
+        folder = out / stage
+        for left in [file for pattern in STAGE_FILES for file in folder.glob(pattern)]:
+            refuse_existing(left, force=force)
+            left.unlink()
+        with suppress(OSError):  # it is not there, or holds files of somebody else
+            folder.rmdir()
 
 
 def _seen_from(folder: Path, run: Run) -> Run:
@@ -230,8 +237,3 @@ def _writing_to(out: Path) -> Iterator[None]:
         if "PytorchStreamWriter" not in str(error):  # how torch reports a full disk
             raise
         raise OutputError(f"{out} cannot be written to: {error}") from error
-
-
-def _pixels(anchors: AnchorSet, names: tuple[str, ...]) -> dict[str, int]:
-    counts = np.bincount(anchors.labels, minlength=len(names))
-    return {name: int(count) for name, count in zip(names, counts, strict=True)}

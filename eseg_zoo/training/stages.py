@@ -8,12 +8,12 @@ import lightning.pytorch as pl
 import numpy as np
 import torch
 import torch.nn.functional as F
-from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
 from eseg_zoo.config import Run, TrainingSettings
 from eseg_zoo.data.patches import PatchGeometry
 from eseg_zoo.data.sampling import Batch, inner_region
+from eseg_zoo.errors import TrainingError
 from eseg_zoo.losses import Anchors, LossTerms, UnlabelledTerms, loss_terms, pseudo_label_loss, unlabelled_terms
 from eseg_zoo.metrics import Confusion, soft_dice
 from eseg_zoo.model.dense import Classifier
@@ -84,6 +84,13 @@ class Stage(pl.LightningModule):
         geometry = PatchGeometry(tuple(student.target.shape[2:]), self.patch_geometry.margin)
         hidden = inner_region(student.hidden, geometry)
         return unlabelled_terms(generation, self.hvae.mixture, image=student.target, hidden=hidden), generation
+
+    def on_train_epoch_end(self) -> None:
+        if not all(bool(weights.isfinite().all()) for weights in self.hvae.parameters()):
+            raise TrainingError(
+                f"the weights are no longer finite after step {self.global_step}: the training diverged; lower "
+                f"training.learning_rate, which is {self.settings.learning_rate:g}"
+            )
 
     def log_terms(self, batch_size: int, **terms: Tensor) -> None:
         """Log the terms of a step; the epoch's mean becomes 'train/<name>'."""
@@ -193,5 +200,4 @@ class SemiSupervised(Stage):
             self.pseudo_labels.follow(self.hvae.classifier)
 
     def validated(self, choice: float) -> None:
-        if self.trainer.state.fn == TrainerFn.FITTING:  # not the last look at the best weights
-            self.pseudo_labels.observe_validation(choice)
+        self.pseudo_labels.observe_validation(choice)

@@ -134,14 +134,14 @@ CRASHES: dict[str, tuple[str, Callable[[pytest.MonkeyPatch], None]]] = {
     "supervised stage, within an epoch": ("plain", in_step(Supervised, 4)),
     "supervised stage, averaged, within an epoch": ("averaged weights", in_step(Supervised, 4)),
     "supervised stage, averaged, in a validation": ("averaged weights", in_call(Stage, "validated", 2)),
-    "supervised stage, averaged, after its last checkpoint": ("averaged weights", in_call(fit_module, "_figures", 1)),
+    "supervised stage, averaged, after its last checkpoint": ("averaged weights", in_call(fit_module, "Fitted", 1)),
     "supervised stage, stopped early, after its last checkpoint": (
         "early stopping",
-        in_call(fit_module, "_figures", 1),
+        in_call(fit_module, "Fitted", 1),
     ),
     "supervised stage, plateau": ("plateau", in_step(Supervised, 4)),
     "supervised stage, not validated": ("no validation", in_step(Supervised, 4)),
-    "supervised stage, not validated, after its last checkpoint": ("no validation", in_call(fit_module, "_figures", 1)),
+    "supervised stage, not validated, after its last checkpoint": ("no validation", in_call(fit_module, "Fitted", 1)),
     "semi-supervised stage, before its first checkpoint": ("plain", in_step(SemiSupervised, 1)),
     "semi-supervised stage, within an epoch": ("plain", in_step(SemiSupervised, 4)),
     "semi-supervised stage, averaged": ("averaged weights", in_step(SemiSupervised, 5)),
@@ -238,6 +238,27 @@ def test_a_training_is_resumed_from_any_working_directory(unfinished: Path, monk
     run_of(unfinished, "plain")  # writes run.yaml
     monkeypatch.chdir(unfinished.parent)
     assert_same_training(train(load_run(Path(unfinished.name) / "run.yaml"), resume=True).parent, whole)
+
+
+def test_a_training_is_resumed_where_its_folder_has_moved(unfinished: Path) -> None:
+    whole = train(run_of(unfinished, "plain", out="whole")).parent
+    moved = unfinished.with_name("moved")
+    unfinished.rename(moved)
+    assert_same_training(train(run_of(moved, "plain"), resume=True).parent, moved / whole.name)
+    best = torch.load(moved / "out/supervised/best.ckpt", weights_only=True)
+    assert best["global_step"] == torch.load(moved / "whole/supervised/best.ckpt", weights_only=True)["global_step"]
+
+
+def test_ctrl_c_in_pretraining_writes_no_model_and_the_training_resumes_to_the_same_bits(
+    folder: Path, uninterrupted: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected, run = uninterrupted("pre-training"), run_of(folder, "pre-training", out="stopped in pre-training")
+    with monkeypatch.context() as planted:
+        at_step(planted, Pretraining, 4, press_ctrl_c)
+        with pytest.raises(OutputError, match="has no model yet: pre-training learns no class; --resume goes on"):
+            train(run)
+    assert not (run.out / "model.pt").exists()
+    assert_same_training(train(run, resume=True).parent, expected)
 
 
 # ---------------------------------------------------------------------------------------------- what is not resumed

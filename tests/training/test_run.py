@@ -16,11 +16,13 @@ import torch
 from eseg_zoo.checkpoint import Checkpoint
 from eseg_zoo.config import load_run
 from eseg_zoo.correction import Correction
-from eseg_zoo.errors import InputError, OutputError
+from eseg_zoo.errors import InputError, OutputError, TrainingError
+from eseg_zoo.inference.evaluate import evaluate_files
+from eseg_zoo.inference.predict import Predictor
 from eseg_zoo.model.prior import MixturePrior
 from eseg_zoo.training.data import read_training_data
 from eseg_zoo.training.run import train
-from training.runs import CLASSES, learnt, write_run
+from training.runs import CLASSES, SEMI_SUPERVISED, TRAINING, learnt, write_run
 
 LEARNT = {"steps": 60, "epoch_steps": 20, "batch_size": 16, "accelerator": "cpu"}  # enough to be sure of both classes
 
@@ -49,6 +51,22 @@ def test_two_runs_with_one_seed_are_identical_and_another_seed_differs(inputs: P
     assert any(not torch.equal(value, other.segmenter_state[key]) for key, value in first.segmenter_state.items())
 
 
+@pytest.mark.parametrize("frequencies", ["balanced", {"dark": 0.1, "bright": 0.9}], ids=["balanced", "given"])
+def test_the_recorded_figures_are_those_of_the_finished_model(inputs: Path, frequencies: Any) -> None:
+    image = tifffile.imread(inputs / "image.tif")
+    noise = np.random.default_rng(1).normal(0, 60, image.shape)
+    tifffile.imwrite(inputs / "image.tif", (image + noise).clip(0, 255).astype(np.uint8), photometric="minisblack")
+    path = write_run(inputs, slices={"training": "0-1", "validation": "2-2"}, frequencies=frequencies)
+    model = train(load_run(path))
+    files = [(inputs / "image.tif", inputs / "labels.tif")]
+    found = evaluate_files(Predictor(Checkpoint.load(model)), files, slices="2-2", unlabelled=None, axes=None)
+    record = Checkpoint.load(model).training
+    assert 0.5 < found.confusion.mean_dice < 1
+    assert record.validation["mean_dice"] == pytest.approx(found.confusion.mean_dice)
+    assert [record.validation[f"dice/{name}"] for name in CLASSES.values()] == pytest.approx(found.confusion.dice)
+    assert list(record.validation_pixels.values()) == found.confusion.pixels.tolist()
+
+
 def test_a_run_leaves_the_log_and_the_best_and_last_checkpoint(inputs: Path) -> None:
     out = train(load_run(inputs / "run.yaml")).parent
     assert {path.name for path in out.iterdir()} == {"model.pt", "run.json", "supervised"}
@@ -66,15 +84,14 @@ def test_the_model_holds_the_weights_of_the_best_validation(inputs: Path) -> Non
     out = train(load_run(write_run(inputs, training=settings))).parent
     with (out / "supervised" / "metrics.csv").open(encoding="utf-8", newline="") as file:
         dice = [(float(row["val/soft_dice"]), int(row["step"]) + 1) for row in csv.DictReader(file) if row["val/loss"]]
-    validated = dice[:12]  # the 13th line is the final look at the best weights
     best, last = (torch.load(out / "supervised" / name, weights_only=True) for name in ("best.ckpt", "last.ckpt"))
     assert last["global_step"] == 24
-    highest = max(value for value, _ in validated)
-    assert best["global_step"] == next(step for value, step in validated if value == highest)
+    assert len(dice) == 12
+    highest = max(value for value, _ in dice)
+    assert best["global_step"] == next(step for value, step in dice if value == highest)
     state = Checkpoint.load(out / "model.pt").segmenter_state
     key = "classifier.head.classify.weight"
     assert torch.equal(state[key], best["state_dict"][f"hvae.{key}"])
-    assert Checkpoint.load(out / "model.pt").training.validation["soft_dice"] == pytest.approx(highest)
 
 
 def test_the_averaged_weights_are_validated_and_become_the_model(inputs: Path) -> None:
@@ -88,9 +105,6 @@ def test_the_averaged_weights_are_validated_and_become_the_model(inputs: Path) -
         assert torch.equal(value, best["state_dict"][f"hvae.{key}"]), key
     key = "classifier.head.classify.weight"
     assert not torch.equal(checkpoint.segmenter_state[key], best["current_model_state"][f"hvae.{key}"])
-    with (out / "supervised" / "metrics.csv").open(encoding="utf-8", newline="") as file:
-        *validated, final = (float(row["val/soft_dice"]) for row in csv.DictReader(file) if row["val/loss"])
-    assert final == pytest.approx(max(validated))  # the weights of the best validation, looked at again
 
 
 def test_every_augmentation_and_the_other_optimiser_schedule_and_average_train_reproducibly(inputs: Path) -> None:
@@ -106,6 +120,40 @@ def test_every_augmentation_and_the_other_optimiser_schedule_and_average_train_r
     last = torch.load(inputs / "first" / "supervised" / "last.ckpt", weights_only=True)
     assert last["optimizer_states"][0]["param_groups"][0]["lr"] < 0.01  # validation has stalled
     assert "exp_inf" in last["optimizer_states"][0]["state"][0]  # Adamax's own
+
+
+def test_nothing_is_deleted_that_no_training_wrote(inputs: Path) -> None:
+    stage = inputs / "out" / "supervised"
+    stage.mkdir(parents=True)
+    (stage / "notes.txt").write_text("mine")
+    run = load_run(inputs / "run.yaml")
+    train(run)
+    train(run, force=True)
+    assert (stage / "notes.txt").read_text() == "mine"
+
+
+def test_files_of_an_unknown_training_are_refused_without_force(inputs: Path) -> None:
+    left = inputs / "out" / "semi_supervised" / "best.ckpt"
+    left.parent.mkdir(parents=True)
+    left.write_text("somebody's")
+    run = load_run(inputs / "run.yaml")
+    with pytest.raises(OutputError, match=r"semi_supervised.best\.ckpt exists already; give --force to replace it"):
+        train(run)
+    assert left.read_text() == "somebody's"
+
+
+def test_a_new_training_leaves_no_stage_of_the_one_before(inputs: Path) -> None:
+    train(load_run(write_run(inputs, semi_supervised=SEMI_SUPERVISED)))
+    out = train(load_run(write_run(inputs)), force=True).parent
+    assert {path.name for path in out.iterdir()} == {"model.pt", "run.json", "supervised"}
+
+
+def test_a_training_that_diverges_says_so(inputs: Path) -> None:
+    run = load_run(write_run(inputs, training=TRAINING | {"learning_rate": 1e30}))
+    message = r"the weights are no longer finite after step 6.*lower training\.learning_rate, which is 1e\+30"
+    with pytest.raises(TrainingError, match=message):
+        train(run)
+    assert not (run.out / "model.pt").exists()
 
 
 def test_a_plateau_schedule_without_validation_is_refused(inputs: Path) -> None:
