@@ -56,6 +56,20 @@ def learn_network(volume: Volume, row: Row, folder: Path) -> Outcome:
     return _train_and_judge(volume, row, folder, files, labelled=_labelled_pixels(labels))
 
 
+def learn_network_alone(volume: Volume, row: Row, folder: Path) -> Outcome:
+    """Train the small preset on the drawn labels and no others: it validates and calibrates on a tenth of them."""
+    labels = volume.draw(row.labels, row.per_class, row.draw)
+    labels[list(UNSEEN)] = 0
+    _write(folder / "labels.tif", labels)
+    files = {
+        "images": str((volume.folder / "raw.tif").resolve()),
+        "labels": "labels.tif",
+        "axes": "zyx",
+        "slices": {"training": _span(TRAINING)},
+    }
+    return _train_and_judge(volume, row, folder, files, labelled=_labelled_pixels(labels))
+
+
 def learn_neighbours(volume: Volume, row: Row, folder: Path) -> Outcome:
     """Train the small preset on slices with their neighbours as channels: 2.5D."""
     labels = volume.draw(row.labels, row.per_class, row.draw)
@@ -196,6 +210,7 @@ def _learn_unet(
 
 LEARNERS: dict[str, Callable[[Volume, Row, Path], Outcome]] = {
     "network": learn_network,
+    "network-alone": learn_network_alone,
     "neighbours": learn_neighbours,
     "volume": learn_volume,
     "forest": learn_forest,

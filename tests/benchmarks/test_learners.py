@@ -74,6 +74,15 @@ def test_the_network_is_trained_as_a_user_would_with_the_settings_of_the_row(dat
     assert (run["loss"], run["seed"]) == ({"alpha": 0}, 5)
 
 
+def test_the_network_alone_sees_no_label_of_the_slices_it_is_judged_on(data: Path, tmp_path: Path) -> None:
+    outcome = learn(data, Row("network-alone", "points", 8, 0, 5, TINY), tmp_path)
+    assert outcome.labelled_pixels == 12 * 5 * 8
+    record = Checkpoint.load(tmp_path / "model.pt").training
+    assert sum(record.labelled_pixels.values()) + sum(record.validation_pixels.values()) == 12 * 5 * 8
+    assert 0 < sum(record.validation_pixels.values()) < 12 * 5 * 8 / 5
+    assert not tifffile.imread(tmp_path / "labels.tif")[list(UNSEEN)].any()
+
+
 def test_the_volume_learns_from_the_training_slices_and_is_judged_on_the_others(data: Path, tmp_path: Path) -> None:
     settings = merged(TINY, {"network": {"filters": [8, 8]}, "training": {"batch_size": 2}})
     outcome = learn(data, Row("volume", "points", 3, 0, 5, settings), tmp_path)

@@ -83,10 +83,19 @@ def test_settings_for_few_labels_are_for_few_labels() -> None:
 def test_all_methods_learn_from_the_same_draw() -> None:
     wanted = peers.series(options())
     for budget in (300, 6000):
-        lines = [peers.Line(method, "points", budget) for method in peers.METHODS]
-        draws = [[(row.labels, row.per_class, row.draw) for row in wanted[line]] for line in lines]
-        assert draws[0] == [("points", budget // 60, 0), ("points", budget // 60, 1)]
-        assert draws[1] == draws[2] == draws[3] == draws[0]
+        lines = [line for line in wanted if line.budget == budget]
+        methods = [line.method for line in lines]
+        assert methods == [method for method in peers.METHODS if method != peers.LONE or budget == 300]
+        expected = [("points", budget // 60, 0), ("points", budget // 60, 1)]
+        assert [[(row.labels, row.per_class, row.draw) for row in wanted[line]] for line in lines] == [expected] * len(
+            lines
+        )
+
+
+def test_the_network_on_its_own_labels_has_the_settings_of_the_network() -> None:
+    wanted = peers.series(options())
+    (alone, _), (usual, _) = (wanted[peers.Line(method, "points", 300)] for method in (peers.LONE, peers.NETWORK))
+    assert (alone.learner, alone.settings) == ("network-alone", usual.settings)
 
 
 def test_scribbles_and_dense_labels_are_taken_whole() -> None:
