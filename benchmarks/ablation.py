@@ -45,6 +45,10 @@ SWITCHED_ON: dict[str, dict[str, Any]] = {
     "averaged weights": {"training": {"ema": 0.99}},
     "pseudo-labels of neighbours": {"semi_supervised": {"radius": 5}},
     "pseudo-labels by class means": {"semi_supervised": {"labeller": "class_means", "confidence": [0.5, 0.99]}},
+    "pseudo-labels above a rising threshold": {"semi_supervised": {"confidence": [0.5, 0.99]}},
+    "a prior that is not learnt": {"network": {"learn_prior": False}},
+    "Adamax": {"training": {"optimiser": "adamax"}},
+    "a plateau schedule": {"training": {"schedule": "plateau"}},
     "pre-training": {"pretraining": {"steps": 300}},
     "zoom, elastic and blur": {"augmentation": {"zoom": 0.1, "elastic": 3, "blur": 1}},
 }
