@@ -81,12 +81,11 @@ class HVAE(nn.Module):
         """
 
         def draw(level: int, evidence: Tensor, mean: Tensor, above: Tensor | None) -> Tensor:
-            if above is None:
-                shape = (None, slice(None), *(None for _ in mean.shape[2:]))
-                parameters = (p[label][shape].expand_as(mean) for p in (self.mixture.means, self.mixture.log_variances))
-            else:
-                parameters = iter(self.ladder_priors[level](above).chunk(2, dim=1))
-            return Gaussian.bounded(*parameters).sample(generator)
+            if above is not None:
+                return Gaussian.bounded(*self.ladder_priors[level](above).chunk(2, dim=1)).sample(generator)
+            component, everywhere = self.mixture.components, (None, slice(None), *(None for _ in mean.shape[2:]))
+            parameters = (p[label][everywhere].expand_as(mean) for p in (component.mean, component.log_variance))
+            return Gaussian(*parameters).sample(generator)
 
         top_down = self.classifier.recognition(x, draw).top_down
         assert top_down is not None, "latents are drawn"

@@ -31,10 +31,14 @@ class MixturePrior(nn.Module):
         self.log_variances = nn.Parameter(torch.zeros(classes, latents))
         self.register_buffer("log_weights", torch.full((classes,), -math.log(classes)))
 
+    @property
+    def components(self) -> Gaussian:
+        """All components, with parameters (classes, latents)."""
+        return Gaussian.bounded(self.means, self.log_variances)
+
     def component_kl(self, q: Gaussian) -> Tensor:
         """Return KL(q || component) of every component, (n, classes), for q with parameters (n, latents)."""
-        components = Gaussian.bounded(self.means, self.log_variances)
-        return kl_divergence(Gaussian(q.mean[:, None], q.log_variance[:, None]), components).sum(-1)
+        return kl_divergence(Gaussian(q.mean[:, None], q.log_variance[:, None]), self.components).sum(-1)
 
     def labelled_kl(self, q: Gaussian, labels: Tensor) -> Tensor:
         """Return KL(q || component of the label), (n,), for q (n, latents) and class indices `labels` (n,)."""
@@ -51,5 +55,4 @@ class MixturePrior(nn.Module):
     def sample(self, count: int, generator: torch.Generator | None = None) -> Tensor:
         """Return draws from the mixture, (count, latents)."""
         choice = torch.multinomial(self.log_weights.exp(), count, replacement=True, generator=generator)
-        chosen = Gaussian.bounded(self.means[choice], self.log_variances[choice])
-        return chosen.sample(generator)
+        return Gaussian(self.components.mean[choice], self.components.log_variance[choice]).sample(generator)
