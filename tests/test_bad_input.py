@@ -130,6 +130,15 @@ def no_label(folder: Path) -> None:
     tifffile.imwrite(folder / "labels.tif", np.zeros_like(strokes()))
 
 
+def coloured_image(folder: Path) -> None:
+    tifffile.imwrite(folder / "image.tif", stack((64, 64, 3)), photometric="rgb")
+
+
+def coloured_labels(folder: Path) -> None:
+    tifffile.imwrite(folder / "image.tif", stack((64, 64, 3)), photometric="minisblack")
+    tifffile.imwrite(folder / "labels.tif", stack((64, 64, 3)), photometric="rgb")
+
+
 def missing_image(folder: Path) -> None:
     (folder / "image.tif").unlink()
 
@@ -160,6 +169,8 @@ def text_for_image(folder: Path) -> None:
         (no_label, ("labels.tif", "no pixel is labelled")),
         (not_finite, ("image.tif", "2 NaN or infinite pixels", "plane 1", "y=5, x=9")),
         (constant, ("every pixel", "constant (7)")),
+        (coloured_image, ("image.tif is a colour image", "'zyx' has no c")),
+        (coloured_labels, ("labels.tif is a colour image", "'zyx' has no c")),
     ],
 )
 def test_unusable_data_ends_training_with_one_line(
@@ -374,6 +385,15 @@ def test_a_truncated_stack_never_passes_for_its_first_plane(
     path.write_bytes(path.read_bytes()[:9000])
     assert_one_line(eseg("predict", trained, path, "--out", folder / "maps"), "stack.tif", "damaged")
     assert not (folder / "maps").exists()
+
+
+def test_colours_are_not_predicted_as_slices(eseg: Callable[..., Outcome], folder: Path, trained: Path) -> None:
+    tifffile.imwrite(folder / "rgb.tif", stack((30, 30, 3)), photometric="rgb")
+    for more in ((), ("--axes", "zyx")):
+        for out in ("maps", "map.ome.zarr"):
+            outcome = eseg("predict", trained, folder / "rgb.tif", "--out", folder / out, *more)
+            assert_one_line(outcome, "rgb.tif is a colour image", "'zyx' has no c")
+            assert not (folder / out).exists()
 
 
 def test_predicting_another_number_of_channels_is_refused(

@@ -24,6 +24,7 @@ from eseg_zoo.data.volumes import (
     check_axes,
     fitting_axes,
     reading_tiff,
+    refuse_colours,
     tiff_voxel_size,
 )
 from eseg_zoo.errors import InputError
@@ -82,8 +83,8 @@ def open_volume(
     several resolution levels `level` is taken, or the one whose pixels are nearest to `voxel_size` (micrometres for
     each axis). Chunks that are missing in an OME-Zarr hold its fill value for `allow_missing`.
 
-    Raises `InputError` for a file that is missing, damaged or of another kind, for axes or a level that do not fit, and
-    for missing chunks.
+    Raises `InputError` for a file that is missing, damaged or of another kind, for axes or a level that do not fit, for
+    channels or colours that the axes have no c for, and for missing chunks.
     """
     if axes is not None:
         check_axes(axes)
@@ -106,6 +107,7 @@ def open_volume(
         raise InputError(f"{path} is damaged: {_sentence(error)}") from error
     shape, dtype = tuple(array.shape), np.dtype(array.dtype)
     axes = axes or fitting_axes(path, shape, usual_axes, said)
+    refuse_colours(path, axes, said)
     check_array(path, shape, dtype, axes)
     spacing = tuple(Spacing(sizes.get(a, 1.0), 0.0, "micrometer" if a in sizes else None) for a in axes)
     return Volume(path.absolute(), inner, axes, shape, dtype.str, spacing, stamp)

@@ -35,12 +35,15 @@ def read_image(path: Path, axes: str) -> xr.DataArray:
 
     `axes` names the axes of the file in their order; an OME-TIFF of several positions has them along a leading t, if
     `axes` has one that the positions lack. The attribute `voxel_size` maps z, y, x to micrometres where the
-    file says so. Raises `InputError` for a missing or unreadable file, for axes that do not fit, and for non-numbers.
+    file says so; `stated_axes` are the axes as the file has them, in letters of tifffile.
+
+    Raises `InputError` for a missing or unreadable file, for axes that do not fit, for colours that `axes` does not
+    take for channels, and for non-numbers.
     """
     check_axes(axes)
-    array, voxel_size = _read_tiff(path, axes)
+    array, attributes = _read_tiff(path, axes)
     check_array(path, array.shape, array.dtype, axes)
-    image = xr.DataArray(array, dims=tuple(axes), attrs={"voxel_size": voxel_size})
+    image = xr.DataArray(array, dims=tuple(axes), attrs=attributes)
     missing = [axis for axis in AXES if axis not in axes]
     return image.expand_dims(missing).transpose(*AXES)
 
@@ -62,6 +65,16 @@ def check_array(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], axes: 
         raise InputError(f"{path} holds {dtype} values; it must hold integers or floating-point numbers")
     if 0 in shape:
         raise InputError(f"{path} has shape {shape}: it holds no pixel")
+
+
+def refuse_colours(path: Path, axes: str, said: str) -> None:
+    """Raise `InputError` where the file says that it holds colours (an s in `said`) and `axes` has no c for them."""
+    place = said.find("s")
+    if place >= 0 and axes[place : place + 1] != "c":
+        raise InputError(
+            f"{path} is a colour image (axes {said.upper()}, S for red, green, blue), but axes {axes!r} has no c "
+            "in their place; save it as grey values, or put c there if the colours are channels"
+        )
 
 
 def require_finite(image: xr.DataArray, path: Path) -> None:
@@ -89,22 +102,25 @@ def axes_of(path: Path, axes: str) -> str:
     """Return the axes of the file: `axes`, those of the training images, if their number fits.
 
     For a file of one plane or one stack less the leading axes are dropped; a file of more is believed what it says
-    itself (OME-TIFF and ImageJ do), so that a stack is slices to a model of planes. Raises `InputError` otherwise.
+    itself (OME-TIFF and ImageJ do), so that a stack is slices to a model of planes. Raises `InputError` otherwise, and
+    for channels that the file states but the training images did not have.
     """
     with reading_tiff(path) as tiff:
-        positions = _positions(tiff, axes)
-        shape, said = tuple(positions[0].shape), positions[0].axes.lower()
-    return axes if len(positions) > 1 else fitting_axes(path, shape, axes, said)
+        shape, said = _stated(_positions(tiff, axes))
+    return fitting_axes(path, shape, axes, said)
 
 
 def fitting_axes(path: Path, shape: tuple[int, ...], axes: str, said: str = "") -> str:
     """Return the axes of an array of this shape, by the rules of `axes_of`; `said` is what the file says itself."""
     ndim = len(shape)
-    if ndim == len(axes):
-        return axes
-    shortened = axes[len(axes) - ndim :] if ndim < len(axes) else ""
-    if {"y", "x"} <= set(shortened) and set(axes[: len(axes) - ndim]) <= {"t", "z"}:
-        return shortened
+    surplus = len(axes) - ndim
+    if surplus >= 0 and {"y", "x"} <= set(axes[surplus:]) and set(axes[:surplus]) <= {"t", "z"}:
+        if "c" in said and "c" not in axes:
+            raise InputError(
+                f"{path} says that it has channels (axes {said!r}), but the model was trained on axes {axes!r}; "
+                f"give --axes {axes[surplus:]} if they are none"
+            )
+        return axes[surplus:]
     if ndim > len(axes) and set(axes) <= set(said) <= set(AXES):
         return said
     raise InputError(
@@ -113,12 +129,15 @@ def fitting_axes(path: Path, shape: tuple[int, ...], axes: str, said: str = "") 
     )
 
 
-def _read_tiff(path: Path, axes: str) -> tuple[NDArray[np.generic], dict[str, float]]:
+def _read_tiff(path: Path, axes: str) -> tuple[NDArray[np.generic], dict[str, Any]]:
+    """Return the pixels and the attributes of `read_image`."""
     with reading_tiff(path) as tiff:
         positions = _positions(tiff, axes)
+        _, said = _stated(positions)
+        refuse_colours(path, axes, said)
         array = np.stack([one.asarray() for one in positions]) if len(positions) > 1 else positions[0].asarray()
         native = array.dtype.newbyteorder("=")  # torch takes no other order
-        return array.astype(native, copy=False), tiff_voxel_size(tiff)
+        return array.astype(native, copy=False), {"voxel_size": tiff_voxel_size(tiff), "stated_axes": said}
 
 
 def _positions(tiff: tifffile.TiffFile, axes: str) -> list[tifffile.TiffPageSeries]:
@@ -126,6 +145,12 @@ def _positions(tiff: tifffile.TiffFile, axes: str) -> list[tifffile.TiffPageSeri
     series = list(tiff.series)
     alike = all(one.shape == series[0].shape for one in series)
     return series if alike and axes.startswith("t") and len(axes) == series[0].ndim + 1 else series[:1]
+
+
+def _stated(positions: list[tifffile.TiffPageSeries]) -> tuple[tuple[int, ...], str]:
+    """Return shape and axes, as the file states them, of an image, or of several along a leading t."""
+    shape, said = tuple(positions[0].shape), positions[0].axes.lower()
+    return ((len(positions), *shape), f"t{said}") if len(positions) > 1 else (shape, said)
 
 
 @contextmanager

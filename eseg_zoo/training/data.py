@@ -57,6 +57,7 @@ def read_training_data(run: Run) -> TrainingData:
     for image_path, label_path in zip(run.images, run.labels, strict=True):
         image = read_image(image_path, run.axes)
         require_finite(image, image_path)
+        _tell_other_axes(image_path, image.attrs["stated_axes"], run)
         found = sections(image, run.network.dims)
         _require_fit(found[0], images, image_path, run)
         for use, numbers in _choose_slices(run, len(found), image_path).items():
@@ -96,6 +97,17 @@ def _tell_voxel_size(voxel_size: dict[str, float], run: Run) -> None:
             "voxel_size in the run; the network is then lighter and sees more.",
             run.images[0],
             ", ".join(unknown),
+        )
+
+
+def _tell_other_axes(path: Path, said: str, run: Run) -> None:
+    """Log a warning where the file states channels and the run has none: some programs state them for slices too."""
+    if "c" in said and "c" not in run.axes:
+        log.warning(
+            "%s says that it has channels (axes %s), but axes in the run is %s: correct it there if they are channels",
+            path,
+            said,
+            run.axes,
         )
 
 

@@ -61,6 +61,12 @@ def test_a_label_image_with_another_number_of_axes_is_refused(tmp_path: Path) ->
         read_labels(path, image(1, 1, 4, 6, 5), "zyx", classes=CLASSES, unlabelled=0)
 
 
+def test_labels_in_colours_are_refused(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "strokes.tif", np.zeros((6, 5, 3), np.uint8), photometric="rgb")
+    with pytest.raises(InputError, match=r"strokes\.tif is a colour image"):
+        read_labels(tmp_path / "strokes.tif", image(1, 1, 6, 5, 3), "zyx", classes=CLASSES, unlabelled=0)
+
+
 @pytest.mark.parametrize(("value", "text"), [(5.0, "5"), (2.5, "2.5"), (-1.0, "-1"), (np.nan, "nan")])
 def test_a_value_without_a_class_name_is_refused_with_its_count(tmp_path: Path, value: float, text: str) -> None:
     path = write(tmp_path, np.array([[0, 7, 3], [200, value, 7]], np.float32))

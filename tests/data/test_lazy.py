@@ -201,6 +201,21 @@ def test_a_truncated_stack_is_refused(tmp_path: Path) -> None:
         opened(path)
 
 
+@pytest.mark.parametrize("axes", [None, "zyx"])
+def test_colours_are_no_slices(tmp_path: Path, axes: str | None) -> None:
+    tifffile.imwrite(tmp_path / "v.tif", np.zeros((20, 30, 3), np.uint8), photometric="rgb")
+    with pytest.raises(InputError, match=r"v\.tif is a colour image"):
+        opened(tmp_path / "v.tif", axes=axes)
+    assert opened(tmp_path / "v.tif", axes="yxc").sizes["c"] == 3
+
+
+def test_stated_channels_are_no_slices_unless_the_axes_are_given(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "v.tif", PIXELS, imagej=True, metadata={"axes": "CYX"})
+    with pytest.raises(InputError, match=r"says that it has channels .* give --axes zyx if they are none"):
+        opened(tmp_path / "v.tif")
+    assert opened(tmp_path / "v.tif", axes="zyx").sizes["z"] == 4
+
+
 def test_a_dataset_of_several_is_asked_for(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "v.h5", "w") as file:
         file["raw"], file["deep/other"] = PIXELS, PIXELS[:, ::2]

@@ -101,6 +101,60 @@ def test_colours_in_the_last_axis_are_no_slices(path: Path) -> None:
         axes_of(path, "yx")
 
 
+RGB = {
+    "in every pixel": ((30, 30, 3), {}),
+    "in planes": ((3, 30, 30), {"planarconfig": "separate"}),
+    "without metadata": ((30, 30, 3), {"metadata": None}),
+    "imagej": ((30, 30, 3), {"imagej": True}),
+    "ome": ((30, 30, 3), {"ome": True}),
+}
+
+
+@pytest.mark.parametrize("kind", RGB)
+@pytest.mark.parametrize("axes", ["zyx", "tyx", "yx"])
+def test_colours_are_refused_where_the_axes_name_no_channels(path: Path, kind: str, axes: str) -> None:
+    shape, options = RGB[kind]
+    said = "SYX" if shape[0] == 3 else "YXS"
+    found = refusal(write(path, np.zeros(shape, np.uint8), photometric="rgb", **options), axes)
+    assert found.startswith(f"{path} is a colour image (axes {said}, S for red, green, blue), but axes '{axes}'")
+
+
+def test_colours_are_read_as_channels_where_the_axes_say_so(path: Path) -> None:
+    colours = np.random.default_rng(0).integers(0, 255, (30, 30, 3), dtype=np.uint8)
+    write(path, colours, photometric="rgb")
+    assert axes_of(path, "yxc") == "yxc"
+    np.testing.assert_array_equal(read_image(path, "yxc").values[0, :, 0], colours.transpose(2, 0, 1))
+    assert "colour image" in refusal(path, "cyx")
+
+
+@pytest.mark.parametrize("axes", ["zyx", "tyx", "tzyx"])
+@pytest.mark.parametrize("kind", ["imagej", "ome"])
+def test_stated_channels_are_no_slices_unless_the_axes_are_given(path: Path, axes: str, kind: str) -> None:
+    write(path, **{kind: True}, metadata={"axes": "CYX"})
+    with pytest.raises(InputError) as caught:
+        axes_of(path, axes)
+    assert str(caught.value) == (
+        f"{path} says that it has channels (axes 'cyx'), but the model was trained on axes '{axes}'; "
+        f"give --axes {axes[-3:]} if they are none"
+    )
+    assert read_image(path, axes[-3:]).sizes["c"] == 1
+
+
+def test_channels_of_several_positions_are_no_slices(path: Path) -> None:
+    with tifffile.TiffWriter(path, ome=True) as writer:
+        for number in range(2):
+            writer.write(STACK + number, photometric="minisblack", metadata={"axes": "CYX"})
+    with pytest.raises(InputError, match="says that it has channels"):
+        axes_of(path, "tzyx")
+    assert axes_of(path, "tcyx") == "tcyx"
+
+
+@pytest.mark.parametrize("options", [{}, {"metadata": None}], ids=["numbered", "bare"])
+def test_a_file_that_states_nothing_has_the_axes_of_training(path: Path, options: dict[str, Any]) -> None:
+    assert axes_of(write(path, **options), "zyx") == "zyx"
+    assert axes_of(path, "cyx") == "cyx"
+
+
 @pytest.mark.parametrize(("single", "axes"), [("YX", "tyx"), ("CYX", "tcyx"), ("ZYX", "tzyx")])
 def test_positions_of_an_ome_file_are_a_batch_along_t(path: Path, single: str, axes: str) -> None:
     shape = (3, 6, 5)[-len(single) :]

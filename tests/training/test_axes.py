@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -95,3 +96,16 @@ def test_every_frame_is_normalised_by_the_statistics_in_the_model(tmp_path: Path
     stored = tifffile.imread(tmp_path / "series.tif").astype(np.float64)
     np.testing.assert_allclose(checkpoint.segmenter_state["mean"].flatten(), stored.mean((0, 2, 3)), rtol=1e-6)
     np.testing.assert_allclose(checkpoint.segmenter_state["std"].flatten(), stored.std((0, 2, 3)), rtol=1e-6)
+
+
+@pytest.mark.parametrize("said", ["CYX", "ZYX"])
+def test_channels_that_are_read_as_slices_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture, said: str) -> None:
+    write_series(tmp_path, "tyx")
+    for name in ("series.tif", "labels.tif"):
+        pixels = tifffile.imread(tmp_path / name)
+        tifffile.imwrite(tmp_path / name, pixels, imagej=True, metadata={"axes": said})
+    with caplog.at_level(logging.WARNING):
+        read_training_data(load_run(tmp_path / "run.yaml"))
+    told = [record.getMessage() for record in caplog.records]
+    assert len(told) == (said == "CYX")
+    assert not told or "series.tif says that it has channels (axes cyx), but axes in the run is tyx" in told[0]
