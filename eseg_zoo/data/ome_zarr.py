@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import log
+from math import inf, log
 from pathlib import Path
 from typing import Any
 
@@ -44,9 +44,9 @@ class Level:
     spacing: tuple[Spacing, ...]  # of each axis; empty when nothing is stated
 
     def voxel_size(self) -> dict[str, float]:
-        """Return micrometres per voxel for the spatial axes that state them."""
+        """Return micrometres per voxel for the spatial axes that state them; a size of 0 or less states none."""
         stated = {axis: spacing.micrometres for axis, spacing in zip(self.axes, self.spacing, strict=True)}
-        return {axis: size for axis, size in stated.items() if axis in "zyx" and size is not None}
+        return {axis: size for axis, size in stated.items() if axis in "zyx" and size is not None and 0 < size < inf}
 
 
 def is_zarr(path: Path) -> bool:

@@ -6,8 +6,10 @@ import logging
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
+from math import isfinite
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
 
 import numpy as np
 import tifffile
@@ -20,10 +22,10 @@ AXES = ("t", "c", "z", "y", "x")
 
 _LIKELY = {2: "yx", 3: "zyx", 4: "zcyx"}  # examples in messages, never a guess
 
-# Micrometres of the length units that OME-TIFF and ImageJ write.
+# Micrometres of the length units that OME-TIFF and ImageJ write, in lower case and normalised as `_micrometres` does.
 _MICROMETRES = {
-    "nm": 1e-3, "nanometer": 1e-3, "µm": 1.0, "um": 1.0, "micron": 1.0, "microns": 1.0, "micrometer": 1.0,
-    "\\u00b5m": 1.0, "mm": 1e3, "millimeter": 1e3, "cm": 1e4, "centimeter": 1e4, "Å": 1e-4,
+    "nm": 1e-3, "nanometer": 1e-3, "\u03bcm": 1.0, "um": 1.0, "micron": 1.0, "microns": 1.0, "micrometer": 1.0,
+    "\\u00b5m": 1.0, "mm": 1e3, "millimeter": 1e3, "cm": 1e4, "centimeter": 1e4, "å": 1e-4,
 }  # fmt: skip
 
 # What tifffile stumbles over in damaged files.
@@ -180,20 +182,23 @@ def tiff_voxel_size(tiff: tifffile.TiffFile) -> dict[str, float]:
     """Return micrometres per voxel for the axes that an OME-TIFF or ImageJ file gives a size."""
     if tiff.ome_metadata:
         pixels = _ome_pixels(tiff.ome_metadata)
-        sizes = {
-            a: (pixels.get(f"PhysicalSize{a.upper()}"), pixels.get(f"PhysicalSize{a.upper()}Unit", "µm")) for a in "zyx"
-        }
-        return {a: float(s) * _MICROMETRES[u] for a, (s, u) in sizes.items() if s and u in _MICROMETRES}
-    if tiff.imagej_metadata:
-        factor = _MICROMETRES.get(str(tiff.imagej_metadata.get("unit", "")))
+        names = {a: f"PhysicalSize{a.upper()}" for a in "zyx"}
+        found = {a: _micrometres(pixels.get(n), pixels.get(f"{n}Unit", "µm")) for a, n in names.items()}
+    elif tiff.imagej_metadata:
+        unit = tiff.imagej_metadata.get("unit")
         tags = tiff.pages[0].tags  # type: ignore[union-attr]
-        if factor is None:
-            return {}
-        sizes = {a: tags.valueof(f"{a.upper()}Resolution") for a in "yx"}
-        found = {a: factor * s[1] / s[0] for a, s in sizes.items() if s and s[0]}
-        spacing = tiff.imagej_metadata.get("spacing")
-        return ({"z": float(spacing) * factor} if spacing else {}) | found
-    return {}
+        resolutions = {a: tags.valueof(f"{a.upper()}Resolution") for a in "yx"}
+        found = {a: _micrometres(r[1] / r[0], unit) for a, r in resolutions.items() if r and r[0]}
+        found["z"] = _micrometres(tiff.imagej_metadata.get("spacing"), unit)
+    else:
+        found = {}
+    return {a: found[a] for a in "zyx" if found.get(a) and isfinite(found[a])}
+
+
+def _micrometres(size: Any, unit: object) -> float:
+    """Return a length in micrometres, without its sign (ImageJ's spacing may have one); 0 where none is stated."""
+    factor = _MICROMETRES.get(normalize("NFKC", str(unit)).lower())
+    return abs(float(size)) * factor if size and factor else 0.0
 
 
 def _ome_pixels(xml: str) -> dict[str, Any]:

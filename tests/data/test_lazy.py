@@ -128,6 +128,8 @@ def test_a_given_level_is_read(tmp_path: Path) -> None:
     ("stated", "words"),
     [
         ({"unit": None}, ["0: 4 x 20 x 30 pixels", "2: 4 x 5 x 8 pixels", "--level", "not known"]),
+        ({"size": 0}, ["0: 4 x 20 x 30 pixels of 0.04 µm", "--level", "not known"]),
+        ({"size": -8}, ["0: 4 x 20 x 30 pixels of 0.04 µm", "--level", "not known"]),
         ({"size": 100}, ["of 0.04 x 0.1 x 0.1 µm", "--level", "none is near the 0.016 x 0.016 µm"]),
     ],
 )

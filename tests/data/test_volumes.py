@@ -225,11 +225,48 @@ def test_ome_xml_without_an_image_leaves_the_pixel_size_open(path: Path, xml: st
     np.testing.assert_array_equal(image.values[0, 0], STACK)
 
 
-@pytest.mark.parametrize(("unit", "factor"), [("um", 1), ("micron", 1), ("\\u00b5m", 1), ("nm", 1e-3), ("mm", 1e3)])
+@pytest.mark.parametrize(
+    ("unit", "factor"),
+    [
+        ("um", 1),
+        ("micron", 1),
+        ("Micron", 1),
+        ("\\u00b5m", 1),
+        ("\\u00B5m", 1),  # as Fiji writes it
+        ("nm", 1e-3),
+        ("mm", 1e3),
+    ],
+)
 def test_an_imagej_tiff_gives_its_pixel_size_in_micrometres(path: Path, unit: str, factor: float) -> None:
     metadata = {"axes": "ZYX", "spacing": 0.04, "unit": unit}
     image = read_image(write(path, imagej=True, resolution=(125, 250), metadata=metadata), "zyx")
     assert image.attrs["voxel_size"] == pytest.approx({"z": 0.04 * factor, "y": factor / 250, "x": factor / 125})
+
+
+@pytest.mark.parametrize(
+    ("unit", "factor"),
+    [("\u00b5m", 1), ("\u03bcm", 1), ("\u00c5", 1e-4), ("\u212b", 1e-4), ("nm", 1e-3)],
+    ids=["micro sign", "Greek mu", "A with ring", "angstrom sign", "nm"],
+)
+def test_every_way_to_write_a_unit_is_understood(path: Path, unit: str, factor: float) -> None:
+    metadata = {"axes": "ZYX", "PhysicalSizeX": 4.0, "PhysicalSizeXUnit": unit}
+    image = read_image(write(path, ome=True, metadata=metadata), "zyx")
+    assert image.attrs["voxel_size"] == pytest.approx({"x": 4 * factor})
+
+
+def test_a_negative_spacing_of_imagej_is_taken_without_its_sign(path: Path) -> None:
+    metadata = {"axes": "ZYX", "spacing": -0.04, "unit": "um"}
+    image = read_image(write(path, imagej=True, resolution=(125, 250), metadata=metadata), "zyx")
+    assert image.attrs["voxel_size"] == pytest.approx({"z": 0.04, "y": 1 / 250, "x": 1 / 125})
+
+
+@pytest.mark.parametrize("spacing", [0, "nan", "inf", "-inf"])
+def test_sizes_that_are_no_lengths_are_left_open(path: Path, spacing: object) -> None:
+    metadata = {"axes": "ZYX", "spacing": spacing, "unit": "um"}
+    image = read_image(write(path, imagej=True, resolution=(0, 0), metadata=metadata), "zyx")
+    assert image.attrs["voxel_size"] == {}
+    metadata = {"axes": "ZYX", "PhysicalSizeZ": spacing, "PhysicalSizeX": 2}
+    assert read_image(write(path, ome=True, metadata=metadata), "zyx").attrs["voxel_size"] == {"x": 2}
 
 
 def test_imagej_pixels_without_a_unit_of_length_leave_the_size_open(path: Path) -> None:
