@@ -32,9 +32,12 @@ class Pyramid:
         """Halve y and x, and z unless its pixels are much larger, until a plane fits into one chunk."""
         shapes, factors = [tuple(shape)], [(1,) * len(axes)]
         while any(n > c for axis, n, c in zip(axes, shapes[-1], chunk, strict=True) if axis in "yx"):
-            sizes = {a: s.scale * f for a, s, f in zip(axes, spacing, factors[-1], strict=True) if a in "zyx"}
+            parts = zip(axes, shapes[-1], spacing, factors[-1], strict=True)
+            sizes = {a: s.scale * f for a, n, s, f in parts if a in "zyx" and n > 1}  # others cannot be halved
             thin = {axis for axis, size in sizes.items() if size < _THICK * min(sizes.values())}
-            steps = [2 if axis in thin and n > 1 else 1 for axis, n in zip(axes, shapes[-1], strict=True)]
+            if not thin:  # the scales are no lengths
+                break
+            steps = [2 if axis in thin else 1 for axis in axes]
             shapes.append(tuple(-(-n // step) for n, step in zip(shapes[-1], steps, strict=True)))
             factors.append(tuple(f * step for f, step in zip(factors[-1], steps, strict=True)))
         return cls(axes, tuple(shapes), tuple(factors), tuple(chunk), tuple(spacing))

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from math import nan
+
 import numpy as np
+import pytest
 
 from eseg_zoo.data.ome_zarr import Spacing
 from eseg_zoo.inference.pyramid import Pyramid, mean, most_frequent
@@ -20,6 +23,18 @@ def test_levels_halve_until_a_plane_fits_into_a_chunk() -> None:
 def test_thick_slices_are_halved_only_when_pixels_are_as_large() -> None:
     pyramid = Pyramid.of("zyx", (40, 130, 61), (1, 16, 16), THICK)
     assert [factor[0] for factor in pyramid.factors] == [1, 1, 1, 2, 4][: len(pyramid.factors)]
+
+
+def test_a_thin_axis_that_is_used_up_does_not_stop_the_others() -> None:
+    single = Pyramid.of("zyx", (1, 130, 61), (1, 32, 32), [Spacing(1), Spacing(2), Spacing(2)])
+    assert single.shapes == ((1, 130, 61), (1, 65, 31), (1, 33, 16), (1, 17, 8))
+    few = Pyramid.of("zyx", (5, 130, 61), (1, 64, 64), [Spacing(1), Spacing(20), Spacing(20)])
+    assert few.shapes == ((5, 130, 61), (3, 130, 61), (2, 130, 61), (1, 130, 61), (1, 65, 31), (1, 33, 16))
+
+
+@pytest.mark.parametrize("scale", [0, -1, nan])
+def test_scales_that_are_no_lengths_give_one_level(scale: float) -> None:
+    assert len(Pyramid.of("yx", (130, 61), (32, 32), [Spacing(scale), Spacing(scale)]).shapes) == 1
 
 
 def test_time_is_never_halved() -> None:
