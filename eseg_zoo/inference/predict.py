@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,6 +21,8 @@ from eseg_zoo.errors import InputError
 from eseg_zoo.inference.maps import MapWriter, entropy
 from eseg_zoo.inference.volume import predict_padded, predict_section, prepare
 from eseg_zoo.output import make_folder, refuse_existing
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,7 @@ class Predictor:
         image = read_image(path, axes)
         check_sizes(self.checkpoint, path, axes, channels=image.sizes["c"], depth=image.sizes["z"])
         require_finite(image, path)
+        tell_other_type(self.checkpoint, path, image.dtype)
         return image, axes
 
     def predict(self, section: NDArray[np.generic]) -> NDArray[np.float32]:
@@ -96,6 +101,17 @@ def check_sizes(checkpoint: Checkpoint, path: Path, axes: str, *, channels: int,
         raise InputError(
             f"{path} is a 2D image, but the model was trained on volumes "
             f"(its axes were taken for {axes!r}; give --axes if they are others)"
+        )
+
+
+def tell_other_type(checkpoint: Checkpoint, path: Path, dtype: np.dtype[Any]) -> None:
+    """Log a warning when the image in `path` has pixels of another type than the training images."""
+    if dtype.name != checkpoint.image_dtype:
+        log.warning(
+            "%s holds %s pixels, but the model was trained on %s: its map is only right if the values mean the same",
+            path,
+            dtype.name,
+            checkpoint.image_dtype,
         )
 
 

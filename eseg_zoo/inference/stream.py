@@ -8,6 +8,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from eseg_zoo.checkpoint import Checkpoint
 from eseg_zoo.data.lazy import Volume, open_volume
 from eseg_zoo.errors import OutputError
@@ -15,7 +17,7 @@ from eseg_zoo.inference.chunks import BYTES_FOR_PASSES, DEFAULT_CHUNK, Job, sha2
 from eseg_zoo.inference.cluster import Index, place
 from eseg_zoo.inference.memory import passes_at_once
 from eseg_zoo.inference.ome_zarr import Result, discard, unfinished
-from eseg_zoo.inference.predict import WantedMaps, check_sizes, preferred_device
+from eseg_zoo.inference.predict import WantedMaps, check_sizes, preferred_device, tell_other_type
 from eseg_zoo.inference.pyramid import Pyramid
 from eseg_zoo.output import make_folder, refuse_existing
 
@@ -67,6 +69,7 @@ def predict_volume(
     )  # fmt: skip
     sizes = volume.sizes
     check_sizes(checkpoint, image, volume.axes, channels=sizes["c"], depth=sizes["z"])
+    tell_other_type(checkpoint, image, np.dtype(volume.dtype))
     job = _job(model.absolute(), checkpoint, volume, unfinished(target.absolute()), computing, wanted)
     make_folder(target.absolute().parent)
     is_new = _prepare(job, target, force=force)

@@ -17,7 +17,7 @@ from eseg_zoo.checkpoint import Checkpoint
 from eseg_zoo.errors import OutputError
 from eseg_zoo.inference.evaluate import Evaluation, evaluate_files
 from eseg_zoo.inference.maps import entropy
-from eseg_zoo.inference.predict import Predictor
+from eseg_zoo.inference.predict import Predictor, WantedMaps, predict_file
 from eseg_zoo.inference.reliability import write_reliability_plot
 from eseg_zoo.metrics import Confusion, Reliability
 
@@ -46,6 +46,23 @@ def whole(checkpoint: Checkpoint, *, temperature: float | None = None) -> np.nda
         segmenter.temperature.fill_(temperature)
     with torch.inference_mode():
         return segmenter(torch.from_numpy(STACK[:, None].astype(np.float32))).numpy().swapaxes(0, 1)
+
+
+@pytest.mark.parametrize(("dtype", "told"), [("uint16", 1), ("int8", 1), ("uint8", 0)])
+def test_another_type_than_that_of_training_is_told_once_for_a_file(
+    predictor: Predictor, tmp_path: Path, caplog: pytest.LogCaptureFixture, dtype: str, told: int
+) -> None:
+    tifffile.imwrite(tmp_path / "image.tif", STACK.astype(dtype), photometric="minisblack")
+    list(predict_file(predictor, tmp_path / "image.tif", tmp_path, axes=None, wanted=WantedMaps(), force=False))
+    message = (
+        f"{tmp_path / 'image.tif'} holds {dtype} pixels, but the model was trained on uint8: "
+        "its map is only right if the values mean the same"
+    )
+    assert [record.getMessage() for record in caplog.records] == [message] * told
+    tifffile.imwrite(tmp_path / "labels.tif", LABELS, photometric="minisblack")
+    pair = (tmp_path / "image.tif", tmp_path / "labels.tif")
+    evaluate_files(predictor, [pair], slices=None, unlabelled=None, axes=None)
+    assert [record.getMessage() for record in caplog.records] == [message] * 2 * told
 
 
 def test_the_figures_over_sections_are_those_of_the_whole_stack(checkpoint: Checkpoint, evaluation: Evaluation) -> None:

@@ -241,6 +241,19 @@ def test_pixels_that_are_not_finite_are_named(folder: Path) -> None:
         predict(folder, image="v.npy")
 
 
+@pytest.mark.parametrize(("dtype", "told"), [(">u2", "uint16"), ("f4", "float32"), ("u1", "")])
+def test_another_type_than_that_of_training_is_told_once(
+    folder: Path, caplog: pytest.LogCaptureFixture, dtype: str, told: str
+) -> None:
+    np.save(folder / "v.npy", PIXELS.astype(dtype))
+    predict(folder, image="v.npy")
+    messages = [record.getMessage() for record in caplog.records if record.name.startswith("eseg_zoo")]
+    assert messages == [
+        f"{folder / 'v.npy'} holds {told} pixels, but the model was trained on uint8: "
+        "its map is only right if the values mean the same"
+    ] * bool(told)
+
+
 def test_other_channels_than_those_of_training_are_refused(folder: Path) -> None:
     np.save(folder / "v.npy", PIXELS)
     with pytest.raises(InputError, match="has 3 channels, but the model was trained with 1"):
