@@ -224,6 +224,12 @@ def test_images_of_unequal_channels_are_refused(eseg: Callable[..., Outcome], fo
     assert_one_line(eseg("train", run), "more.tif has 3 channels", "the first image 2")
 
 
+def test_images_of_unequal_types_are_refused(eseg: Callable[..., Outcome], folder: Path) -> None:
+    tifffile.imwrite(folder / "deep.tif", stack().astype(np.uint16) * 257)
+    run = run_file(folder, images=["image.tif", "deep.tif"], labels=["labels.tif", "labels.tif"])
+    assert_one_line(eseg("train", run), "deep.tif holds uint16 pixels, but ", "image.tif uint8; save all images")
+
+
 def test_a_plane_cannot_train_or_be_predicted_by_a_network_of_volumes(
     eseg: Callable[..., Outcome], folder: Path
 ) -> None:

@@ -46,9 +46,10 @@ class TrainingData:
 def read_training_data(run: Run) -> TrainingData:
     """Return the images, labels and statistics of a run.
 
-    Raises `InputError` for files that are missing or do not fit, another number of channels than was named or than the
-    first image has, planes where a 3D network needs volumes, NaN pixels, constant channels, label values without a
-    class name, classes without a label, no labels at all, and validation slices with labels of fewer than two classes.
+    Raises `InputError` for files that are missing or do not fit, another number of channels than was named, other
+    channels or another type of pixels than the first image has, planes where a 3D network needs volumes, NaN pixels,
+    constant channels, label values without a class name, classes without a label, no labels at all, and validation
+    slices with labels of fewer than two classes.
     """
     images: list[NDArray[np.generic]] = []
     labels: list[NDArray[np.int16]] = []
@@ -117,6 +118,11 @@ def _require_fit(section: NDArray[np.generic], others: list[NDArray[np.generic]]
     name_channels(run.channels, channels, path)
     if others and channels != others[0].shape[0]:
         raise InputError(f"{path} has {tell_count(channels)}, but the first image {others[0].shape[0]}")
+    if others and section.dtype != others[0].dtype:
+        raise InputError(
+            f"{path} holds {section.dtype} pixels, but {run.images[0]} {others[0].dtype}; "
+            "save all images in one type, with values that mean the same"
+        )
     if run.network.dims == 3 and section.shape[1] == 1:
         raise InputError(f"{path} is a 2D image (one slice along z), but network.dims is 3")
 
