@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from math import isclose
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,9 @@ from eseg_zoo.data.volumes import read_image, require_finite, sections
 from eseg_zoo.errors import InputError
 
 log = logging.getLogger(__name__)
+
+# Voxel sizes of several images that differ by no more than this share of the larger one are the same.
+SAME_SIZE = 0.01
 
 
 @dataclass(frozen=True)
@@ -47,14 +51,14 @@ def read_training_data(run: Run) -> TrainingData:
     """Return the images, labels and statistics of a run.
 
     Raises `InputError` for files that are missing or do not fit, another number of channels than was named, other
-    channels or another type of pixels than the first image has, planes where a 3D network needs volumes, NaN pixels,
-    constant channels, label values without a class name, classes without a label, no labels at all, and validation
-    slices with labels of fewer than two classes.
+    channels or another type of pixels than the first image has, voxel sizes that differ, planes where a 3D network
+    needs volumes, NaN pixels, constant channels, label values without a class name, classes without a label, no labels
+    at all, and validation slices with labels of fewer than two classes.
     """
     images: list[NDArray[np.generic]] = []
     labels: list[NDArray[np.int16]] = []
     chosen: dict[str, list[int]] = {"training": [], "validation": []}
-    voxel_size: dict[str, float] = {}
+    stated: dict[Path, dict[str, float]] = {}
     for image_path, label_path in zip(run.images, run.labels, strict=True):
         image = read_image(image_path, run.axes)
         require_finite(image, image_path)
@@ -66,7 +70,7 @@ def read_training_data(run: Run) -> TrainingData:
         labelled = read_labels(label_path, image, run.axes, classes=run.classes, unlabelled=run.unlabelled)
         labels += label_sections(labelled, run.network.dims)
         images += found
-        voxel_size = voxel_size or image.attrs["voxel_size"]
+        stated[image_path] = image.attrs["voxel_size"]
     anchors = AnchorSet.of(labels, chosen["training"])
     _require_labels(anchors, run)
     if chosen["validation"]:
@@ -84,9 +88,27 @@ def read_training_data(run: Run) -> TrainingData:
     _tell_what_is_not_validated(validation, run)
     names = name_channels(run.channels, images[0].shape[0], run.images[0])
     statistics = measure([images[i] for i in chosen["training"]], channels=names)
-    voxel_size = voxel_size | run.voxel_size
+    voxel_size = _common_voxel_size(stated, run)
     _tell_voxel_size(voxel_size, run)
     return TrainingData(images, chosen["training"], anchors, validation, names, statistics, voxel_size)
+
+
+def _common_voxel_size(stated: dict[Path, dict[str, float]], run: Run) -> dict[str, float]:
+    """Return micrometres per voxel: those that the run gives, and of the other axes those that the image files state.
+
+    Raises `InputError` where two files differ along an axis of the network.
+    """
+    compared = [axis for axis in "zyx"[-run.network.dims :] if axis not in run.voxel_size]
+    first: dict[str, Path] = {}  # that states the size along an axis
+    for path, sizes in stated.items():
+        for axis, size in sizes.items():
+            expected = stated[first.setdefault(axis, path)][axis]
+            if axis in compared and not isclose(size, expected, rel_tol=SAME_SIZE):
+                raise InputError(
+                    f"{path} has voxels of {size:.4g} µm along {axis}, but {first[axis]} of {expected:.4g} µm; "
+                    "resample one of them, or set voxel_size in the run if a file is wrong"
+                )
+    return {axis: stated[path][axis] for axis, path in first.items()} | run.voxel_size
 
 
 def _tell_voxel_size(voxel_size: dict[str, float], run: Run) -> None:

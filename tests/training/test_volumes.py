@@ -13,6 +13,7 @@ import yaml
 
 from eseg_zoo.checkpoint import Checkpoint
 from eseg_zoo.config import load_run
+from eseg_zoo.errors import InputError
 from eseg_zoo.inference.predict import Predictor, WantedMaps, predict_file
 from eseg_zoo.model.dense import Geometry
 from eseg_zoo.training.data import read_training_data
@@ -78,6 +79,41 @@ def test_the_voxel_size_of_the_run_counts_instead_of_that_of_the_file(tmp_path: 
     metadata = {"axes": "ZYX", **sizes}
     tifffile.imwrite(tmp_path / "volume.tif", volume, ome=True, metadata=metadata, photometric="minisblack")
     assert read_training_data(load_run(path)).voxel_size == SERIAL_SECTIONS
+
+
+def write_two_volumes(folder: Path, sizes: dict[str, float], **changes: Any) -> Path:
+    """Write a volume of serial sections and `other.tif`, which states `sizes`, and a run of both."""
+    names = {"images": ["volume.tif", "other.tif"], "labels": ["labels.tif", "labels.tif"]}
+    path = write_volume(folder, (4, 30, 34), **names, **changes)
+    volume = tifffile.imread(folder / "volume.tif")
+    for name, stated in (("volume.tif", SERIAL_SECTIONS), ("other.tif", sizes)):
+        metadata = {"axes": "ZYX", **{f"PhysicalSize{axis.upper()}": size for axis, size in stated.items()}}
+        tifffile.imwrite(folder / name, volume, ome=True, metadata=metadata, photometric="minisblack")
+    return path
+
+
+@pytest.mark.parametrize(("axis", "size"), [("z", 0.04), ("y", 0.0051), ("x", 0.01)])
+def test_images_of_other_voxel_sizes_are_refused_unless_the_run_states_them(
+    tmp_path: Path, axis: str, size: float
+) -> None:
+    with pytest.raises(InputError) as caught:
+        read_training_data(load_run(write_two_volumes(tmp_path, SERIAL_SECTIONS | {axis: size})))
+    assert str(caught.value) == (
+        f"{tmp_path / 'other.tif'} has voxels of {size} µm along {axis}, but {tmp_path / 'volume.tif'} of "
+        f"{SERIAL_SECTIONS[axis]} µm; resample one of them, or set voxel_size in the run if a file is wrong"
+    )
+    run = load_run(write_two_volumes(tmp_path, {axis: size}, voxel_size={axis: 0.02}))
+    assert read_training_data(run).voxel_size == SERIAL_SECTIONS | {axis: 0.02}
+
+
+@pytest.mark.parametrize("sizes", [{"z": 0.0502, "y": 0.00499}, {}], ids=["rounded", "not stated"])
+def test_images_of_the_same_voxel_size_as_far_as_they_state_it_train(tmp_path: Path, sizes: dict[str, float]) -> None:
+    assert read_training_data(load_run(write_two_volumes(tmp_path, sizes))).voxel_size == SERIAL_SECTIONS
+
+
+def test_the_thickness_of_slices_is_nothing_to_a_network_of_planes(tmp_path: Path) -> None:
+    run = load_run(write_two_volumes(tmp_path, {"z": 0.04}, network={"width": 4, "latents": 2}))
+    assert read_training_data(run).voxel_size == SERIAL_SECTIONS
 
 
 @pytest.mark.parametrize(("voxel_size", "told"), [({}, "z, y, x"), ({"z": 0.05}, "y, x"), (SERIAL_SECTIONS, "")])
