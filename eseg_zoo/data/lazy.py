@@ -20,6 +20,7 @@ from eseg_zoo.data.ome_zarr import Spacing, choose_level, is_zarr, read_levels, 
 from eseg_zoo.data.volumes import (
     AXES,
     DAMAGE,
+    axes_in,
     check_array,
     check_axes,
     fitting_axes,
@@ -165,7 +166,7 @@ def _state_tiff(path: Path) -> tuple[str, dict[str, float]]:
         end = max(o + n for page in pages for o, n in zip(page.dataoffsets, page.databytecounts, strict=True))
         if end > path.stat().st_size:
             raise InputError(f"{path} is damaged: it ends before its last plane")
-        return first.axes.lower(), tiff_voxel_size(tiff)
+        return axes_in(first), tiff_voxel_size(tiff)
 
 
 def _find_dataset(path: Path) -> tuple[Path, str]:

@@ -151,8 +151,17 @@ def _positions(tiff: tifffile.TiffFile, axes: str) -> list[tifffile.TiffPageSeri
 
 def _stated(positions: list[tifffile.TiffPageSeries]) -> tuple[tuple[int, ...], str]:
     """Return shape and axes, as the file states them, of an image, or of several along a leading t."""
-    shape, said = tuple(positions[0].shape), positions[0].axes.lower()
+    shape, said = tuple(positions[0].shape), axes_in(positions[0])
     return ((len(positions), *shape), f"t{said}") if len(positions) > 1 else (shape, said)
+
+
+def axes_in(image: tifffile.TiffPageSeries) -> str:
+    """Return the axes as the file states them, in small letters of tifffile; s are the colours at each pixel.
+
+    Colours that are planes of their own are called channels: some programs write any three or four slices so.
+    """
+    said = image.axes.lower()
+    return said if said.endswith("s") else said.replace("s", "c")
 
 
 @contextmanager

@@ -103,7 +103,6 @@ def test_colours_in_the_last_axis_are_no_slices(path: Path) -> None:
 
 RGB = {
     "in every pixel": ((30, 30, 3), {}),
-    "in planes": ((3, 30, 30), {"planarconfig": "separate"}),
     "without metadata": ((30, 30, 3), {"metadata": None}),
     "imagej": ((30, 30, 3), {"imagej": True}),
     "ome": ((30, 30, 3), {"ome": True}),
@@ -114,9 +113,16 @@ RGB = {
 @pytest.mark.parametrize("axes", ["zyx", "tyx", "yx"])
 def test_colours_are_refused_where_the_axes_name_no_channels(path: Path, kind: str, axes: str) -> None:
     shape, options = RGB[kind]
-    said = "SYX" if shape[0] == 3 else "YXS"
     found = refusal(write(path, np.zeros(shape, np.uint8), photometric="rgb", **options), axes)
-    assert found.startswith(f"{path} is a colour image (axes {said}, S for red, green, blue), but axes '{axes}'")
+    assert found.startswith(f"{path} is a colour image (axes YXS, S for red, green, blue), but axes '{axes}'")
+
+
+def test_colours_in_planes_are_channels_that_may_be_slices_after_all(path: Path) -> None:
+    write(path, np.zeros((3, 30, 20), np.uint8), photometric="rgb", planarconfig="separate")
+    with pytest.raises(InputError, match=r"says that it has channels \(axes 'cyx'\).*give --axes zyx if they are none"):
+        axes_of(path, "zyx")
+    assert read_image(path, "zyx").sizes["z"] == 3
+    assert read_image(path, "cyx").sizes["c"] == 3
 
 
 def test_colours_are_read_as_channels_where_the_axes_say_so(path: Path) -> None:
