@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from eseg_zoo.checkpoint import Checkpoint
-from eseg_zoo.data.volumes import axes_of, read_image, sections
+from eseg_zoo.data.volumes import axes_of, chosen_slices, read_image, sections
 from eseg_zoo.inference.volume import predict_section, prepare
 from eseg_zoo.model.dense import DenseSegmenter
 
@@ -51,8 +51,8 @@ def main() -> None:
     checkpoint = Checkpoint.load(options.model)
     segmenter = prepare(checkpoint.segmenter(), torch.device("cpu"))
     found = sections(read_image(options.image, axes_of(options.image, checkpoint.axes)), checkpoint.dims)
-    first, last = (int(number) for number in options.slices.split("-"))
-    changed = 100 * np.mean([changed_labels(segmenter, found[z]) for z in range(first, last + 1)], 0)
+    chosen = chosen_slices(options.slices, len(found), options.image, setting="--slices")
+    changed = 100 * np.mean([changed_labels(segmenter, found[z]) for z in chosen], 0)
     table = Table("y \\ x", *(str(x) for x in range(changed.shape[1])), title="labels changed, %")
     for y, row in enumerate(changed):
         table.add_row(str(y), *(f"{value:.2f}" for value in row))

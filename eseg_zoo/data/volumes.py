@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -98,6 +99,17 @@ def sections(image: xr.DataArray, dims: int) -> list[NDArray[np.generic]]:
         return list(image.transpose("t", "c", "z", "y", "x").values)
     planes = image.transpose("t", "z", "c", "y", "x").values
     return list(planes.reshape(-1, *planes.shape[2:]))
+
+
+def chosen_slices(text: str, count: int, path: Path, *, setting: str) -> range:
+    """Return the slices that `text` names by the first and the last, such as '12-13', of the `count` in `path`.
+
+    Raises `InputError` that names the setting where they are not there.
+    """
+    match = re.fullmatch(r"(\d+)-(\d+)", text)
+    if not match or int(match[1]) > int(match[2]) or int(match[2]) >= count:
+        raise InputError(f"{setting} is {text}, but {path} has the slices 0-{count - 1}, given as first-last")
+    return range(int(match[1]), int(match[2]) + 1)
 
 
 def axes_of(path: Path, axes: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 
 from eseg_zoo.calibration import without_temperature
 from eseg_zoo.data.labels import label_sections, read_labels
-from eseg_zoo.data.volumes import sections
+from eseg_zoo.data.volumes import chosen_slices, sections
 from eseg_zoo.errors import InputError
 from eseg_zoo.inference.maps import entropy
 from eseg_zoo.inference.predict import Predictor
@@ -86,7 +85,8 @@ def evaluate_files(
         labels = read_labels(label_path, image, file_axes, classes=classes, unlabelled=unlabelled)
         truths = label_sections(labels, checkpoint.dims)
         found = sections(image, checkpoint.dims)
-        for number in _chosen(slices, len(found), image_path):
+        count = len(found)
+        for number in chosen_slices(slices, count, image_path, setting="slices") if slices else range(count):
             if (truths[number] >= 0).any():
                 evaluations.append(_evaluate_section(predictor, found[number], truths[number]))
     if not evaluations:
@@ -109,12 +109,3 @@ def _evaluate_section(predictor: Predictor, section: NDArray[np.generic], truth:
         Reliability.of(truth, plain),
         ErrorRanking.of(entropy(probabilities), prediction != truth),
     )
-
-
-def _chosen(slices: str | None, count: int, path: Path) -> range:
-    if slices is None:
-        return range(count)
-    match = re.fullmatch(r"(\d+)-(\d+)", slices)
-    if not match or int(match[1]) > int(match[2]) or int(match[2]) >= count:
-        raise InputError(f"slices is {slices}; {path} has the slices 0-{count - 1}, given as first-last")
-    return range(int(match[1]), int(match[2]) + 1)

@@ -15,7 +15,7 @@ from eseg_zoo.data.channels import name_channels, tell_count
 from eseg_zoo.data.labels import label_sections, read_labels
 from eseg_zoo.data.sampling import AnchorSet
 from eseg_zoo.data.statistics import Statistics, measure
-from eseg_zoo.data.volumes import read_image, require_finite, sections
+from eseg_zoo.data.volumes import chosen_slices, read_image, require_finite, sections
 from eseg_zoo.errors import InputError
 
 log = logging.getLogger(__name__)
@@ -152,14 +152,11 @@ def _require_fit(section: NDArray[np.generic], others: list[NDArray[np.generic]]
 def _choose_slices(run: Run, count: int, path: Path) -> dict[str, range]:
     """Return the numbers of the training and the validation sections of one image with `count` sections."""
 
-    def parse(text: str, key: str) -> range:
-        first, last = (int(number) for number in text.split("-"))
-        if first > last or last >= count:
-            raise InputError(f"slices.{key} is {text}, but {path} has the slices 0-{count - 1}")
-        return range(first, last + 1)
+    def chosen(text: str | None, use: str, otherwise: range) -> range:
+        return chosen_slices(text, count, path, setting=f"slices.{use}") if text else otherwise
 
-    validation = parse(run.slices.validation, "validation") if run.slices.validation else range(0)
-    training = parse(run.slices.training, "training") if run.slices.training else range(count)
+    validation = chosen(run.slices.validation, "validation", range(0))
+    training = chosen(run.slices.training, "training", range(count))
     shared = set(training) & set(validation)
     if shared and run.slices.training:
         raise InputError(f"slices.training and slices.validation share slice {min(shared)}")
