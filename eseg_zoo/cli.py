@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import TaskID
 from rich.table import Table
 
 from eseg_zoo.checkpoint import Checkpoint
 from eseg_zoo.config import SMALLEST_RUN, load_run
-from eseg_zoo.console import Tenths, run_app, volume_progress
+from eseg_zoo.console import Tenths, image_progress, plain_console, run_app, volume_progress
 from eseg_zoo.errors import InputError
 from eseg_zoo.inference.evaluate import Evaluation, evaluate_files
 from eseg_zoo.inference.predict import Predictor, WantedMaps, predict_file
@@ -83,8 +82,8 @@ def train(
         dice = figures.get(f"dice/{name}")
         pixels = str(checkpoint.training.labelled_pixels[name])
         table.add_row(name, pixels, "-" if dice is None else f"{dice:.3f}", f"{frequency:.3f}")
-    Console().print(table)
-    Console().print(f"{target}", soft_wrap=True, highlight=False)
+    plain_console().print(table)
+    plain_console().print(f"{target}", soft_wrap=True)
 
 
 @app.command()
@@ -126,7 +125,7 @@ def predict(
     predictor = Predictor(Checkpoint.load(model), device=device, tile=tile, tta=tta)
     if len({path.name for path in images}) < len(images):
         raise InputError("two images have the same name, so their maps would; predict them into two folders")
-    with _progress() as progress:
+    with image_progress() as progress:
         for path in images:
             task = progress.add_task(path.name, total=None)
             steps = predict_file(predictor, path, out, axes=axes, wanted=wanted, force=force)
@@ -134,7 +133,7 @@ def predict(
                 progress.update(task, completed=done, total=total)
     for path in images:
         for target in wanted.targets(path, out).values():
-            Console().print(f"{target}", soft_wrap=True, highlight=False)
+            plain_console().print(f"{target}", soft_wrap=True)
 
 
 def _predict_volumes(
@@ -164,8 +163,8 @@ def _predict_volumes(
                 model, path, target, reading=reading, computing=computing, wanted=wanted, force=force, report=report
             )
             if volume.array:
-                Console(stderr=True).print(f"{path}: read {volume.array}", soft_wrap=True, highlight=False)
-            Console().print(f"{target}", soft_wrap=True, highlight=False)
+                plain_console(stderr=True).print(f"{path}: read {volume.array}", soft_wrap=True)
+            plain_console().print(f"{target}", soft_wrap=True)
 
 
 def _stem(path: Path) -> str:
@@ -208,7 +207,7 @@ def evaluate(
         predictor, list(zip(images, labels, strict=True)), slices=slices, unlabelled=unlabelled, axes=axes
     )
     for table in _tables(evaluation):
-        Console().print(table)
+        plain_console().print(table)
     if json_file:
         make_folder(json_file.parent)
         with replacing(json_file, force=force) as temporary:
@@ -232,12 +231,6 @@ def _tables(evaluation: Evaluation) -> list[Table]:
     auroc = evaluation.ranking.auroc
     calibration.add_row("AUROC of the uncertainty against error", "-" if isnan(auroc) else f"{auroc:.3f}")
     return [dice, confusion, calibration]
-
-
-def _progress() -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    console = Console(stderr=True)
-    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
 def main() -> None:

@@ -1,10 +1,13 @@
-"""What a log gets in the place of a progress bar."""
+"""What a progress bar shows, and what a log gets in its place."""
 
 from __future__ import annotations
 
-import pytest
+from collections.abc import Callable
 
-from eseg_zoo.console import Tenths
+import pytest
+from rich.progress import Progress
+
+from eseg_zoo.console import Tenths, image_progress, volume_progress
 
 
 def lines_of(capsys: pytest.CaptureFixture[str]) -> list[str]:
@@ -28,3 +31,18 @@ def test_a_terminal_gets_none(capsys: pytest.CaptureFixture[str], monkeypatch: p
     monkeypatch.setenv("FORCE_COLOR", "1")  # how a terminal is told to Rich
     Tenths("v.npy").report(3, 3)
     assert not lines_of(capsys)
+
+
+@pytest.mark.parametrize("make", [image_progress, volume_progress])
+def test_a_bar_shows_the_name_of_a_file_as_it_is(
+    make: Callable[[], Progress], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    with make() as progress:
+        progress.add_task("v[/a]:on:.npy")
+    assert "v[/a]:on:.npy" in capsys.readouterr().err
+
+
+def test_a_line_of_a_log_shows_the_name_of_a_file_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    Tenths("v[/a]:on:.npy").report(3, 3)
+    assert lines_of(capsys) == ["v[/a]:on:.npy: 3 of 3 chunks"]

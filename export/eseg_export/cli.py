@@ -6,11 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
-from eseg_zoo.console import run_app
+from eseg_zoo.console import plain_console, run_app
 
 if TYPE_CHECKING:
     from eseg_export.package import Package
@@ -41,36 +39,36 @@ def export(
     """
     from eseg_export.package import export_package  # torch and bioimageio take seconds; --help must not
 
-    messages = Console(stderr=True, highlight=False)
+    messages = plain_console(stderr=True)
     package = export_package(
         ckpt,
         out,
         card_path=card,
         template=template,
         force=force,
-        progress=lambda step: messages.print(f"[dim]{escape(step)}[/dim]", soft_wrap=True),
+        progress=lambda step: messages.print(step, style="dim", soft_wrap=True),
     )
     _show(package)
 
 
 def _show(package: Package) -> None:
     """Print what was measured, what the package is for each consumer, and what is missing for publication."""
-    results = Console(highlight=False)
+    results = plain_console()
     table = Table("format", "max difference", "seconds per million pixels")
     for measurement in package.measured:
         table.add_row(measurement.weights_format, f"{measurement.difference:.1e}", f"{measurement.seconds:.2g}")
     results.print(table)
     consumers = Table("software", "result", "why", show_lines=True)
     for verdict in package.verdicts:
-        consumers.add_row(verdict.consumer.name, verdict.outcome.text, escape(verdict.why))
+        consumers.add_row(verdict.consumer.name, verdict.outcome.text, verdict.why)
     results.print(consumers)
-    results.print(f"{escape(str(package.path))} passed every test", soft_wrap=True)
+    results.print(f"{package.path} passed every test", soft_wrap=True)
     if package.unchecked:
-        results.print(f"not checked: {escape(package.unchecked)}", soft_wrap=True)
+        results.print(f"not checked: {package.unchecked}", soft_wrap=True)
     if package.missing:
         results.print("Missing for publication in the zoo (state it in --card):")
         for what in package.missing:
-            results.print(f"  - {escape(what)}", soft_wrap=True)
+            results.print(f"  - {what}", soft_wrap=True)
 
 
 def main() -> None:

@@ -17,10 +17,9 @@ import numpy as np
 import tifffile
 import typer
 import yaml
-from rich.console import Console
 
 from eseg_export.report import DemoFigures, write_report
-from eseg_zoo.console import run_app
+from eseg_zoo.console import plain_console, run_app
 from eseg_zoo.data.fluorescence_phantom import CHANNELS, fluorescence_phantom
 from eseg_zoo.data.phantom import Phantom, em_phantom, sparse_strokes
 from eseg_zoo.errors import EsegError
@@ -30,7 +29,7 @@ SHAPE = (24, 512, 512)  # z, y, x
 TRAINING_SLICES = 20  # the first ones; the others are unseen until the evaluation
 LABELLED_FRACTION = 0.0005
 
-console = Console()
+console = plain_console()
 
 
 @dataclass(frozen=True)
@@ -98,7 +97,7 @@ def make_inputs(folder: Path, sample: Sample, *, seed: int, steps: int) -> Phant
 def call(program: str, *arguments: str | Path) -> None:
     """Run one of the package's programs as a person would, showing the command; an error ends the demo."""
     words = [program, *map(str, arguments)]
-    console.print(f"\n[bold]$ {shlex.join(words)}[/]", soft_wrap=True, highlight=False)
+    console.print(f"\n$ {shlex.join(words)}", style="bold", soft_wrap=True)
     done = subprocess.run([Path(sys.executable).with_name(program), *words[1:]], check=False)
     if done.returncode:
         raise EsegError(f"{program} ended with exit code {done.returncode}")
@@ -152,7 +151,6 @@ def run_demo(
         f"\nmean Dice on unseen slices {figures.evaluation['mean_dice']:.3f}; the package in bioimageio.core differs "
         f"from the checkpoint by at most {difference:.1e}; {time.monotonic() - started:.0f} s in all\n{report}",
         soft_wrap=True,
-        highlight=False,
     )
 
 

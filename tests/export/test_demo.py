@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -42,3 +43,11 @@ def test_inputs_are_a_run_with_its_volume_strokes_and_truth(
 @pytest.mark.parametrize("kind", Kind)
 def test_every_kind_is_packed_with_a_template_of_planes(kind: Kind) -> None:
     assert load_template(SAMPLES[kind].template).texts.dims == 2
+
+
+def test_a_command_is_shown_as_it_would_be_typed(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(subprocess, "run", lambda command, check: subprocess.CompletedProcess(command, 0))
+    demo.call("eseg", "train", Path("demo[/a]:on:/run.yaml"))
+    assert capsys.readouterr().out == "\n$ eseg train 'demo[/a]:on:/run.yaml'\n"
