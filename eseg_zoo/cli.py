@@ -16,7 +16,7 @@ from eseg_zoo.config import SMALLEST_RUN, load_run
 from eseg_zoo.console import Tenths, image_progress, plain_console, run_app, volume_progress
 from eseg_zoo.errors import InputError
 from eseg_zoo.inference.evaluate import Evaluation, evaluate_files
-from eseg_zoo.inference.predict import Predictor, WantedMaps, predict_file
+from eseg_zoo.inference.predict import Predictor, WantedMaps, predict_file, stem
 from eseg_zoo.inference.reliability import FORMATS, write_reliability_plot
 from eseg_zoo.output import make_folder, refuse_existing, replacing
 
@@ -122,9 +122,8 @@ def predict(
         return
     if workers or scheduler or level is not None:
         raise InputError("--workers, --scheduler and --level are for volumes: give --out a name that ends in .zarr")
+    _require_distinct(images, [wanted.targets(path, out)["classes"] for path in images])
     predictor = Predictor(Checkpoint.load(model), device=device, tile=tile, tta=tta)
-    if len({path.name for path in images}) < len(images):
-        raise InputError("two images have the same name, so their maps would; predict them into two folders")
     with image_progress() as progress:
         for path in images:
             task = progress.add_task(path.name, total=None)
@@ -146,9 +145,8 @@ def _predict_volumes(
         raise InputError(f"{out} takes one image, not {len(images)}; give --out a folder")
     if computing.workers and computing.scheduler:
         raise InputError("--workers starts workers here, --scheduler uses those of a cluster; give one of them")
-    targets = [out if out.suffix == ".zarr" else out / f"{_stem(path)}_classes.ome.zarr" for path in images]
-    if len(set(targets)) < len(targets):
-        raise InputError("two images have the same name, so their maps would; predict them into two folders")
+    targets = [out if out.suffix == ".zarr" else out / f"{stem(path)}_classes.ome.zarr" for path in images]
+    _require_distinct(images, targets)
     with volume_progress() as progress:
         for path, target in zip(images, targets, strict=True):
             task, tenths = progress.add_task(path.name, total=None), Tenths(path.name)
@@ -167,8 +165,15 @@ def _predict_volumes(
             plain_console().print(f"{target}", soft_wrap=True)
 
 
-def _stem(path: Path) -> str:
-    return path.name.removesuffix(path.suffix).removesuffix(".ome")
+def _require_distinct(images: list[Path], targets: list[Path]) -> None:
+    """Raise `InputError` when two images would have the same map."""
+    owners: dict[Path, Path] = {}
+    for image, target in zip(images, targets, strict=True):
+        if target in owners:
+            raise InputError(
+                f"{owners[target]} and {image} would have the same map, {target}; predict them into two folders"
+            )
+        owners[target] = image
 
 
 @app.command()

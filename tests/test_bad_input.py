@@ -519,6 +519,18 @@ def test_several_images_do_not_go_into_one_zarr(eseg: Callable[..., Outcome], fo
     assert_one_line(eseg("predict", model, image, image, "--out", folder / "o.zarr"), "o.zarr takes one image, not 2")
 
 
+@pytest.mark.parametrize("name", ["image.tiff", "image.ome.tif", "other/image.tif", "image.npy"])
+def test_two_images_whose_maps_would_have_one_name_are_refused_before_anything_is_predicted(
+    eseg: Callable[..., Outcome], folder: Path, model: Path, name: str
+) -> None:
+    image, other = folder / "image.tif", folder / name
+    other.parent.mkdir(exist_ok=True)
+    shutil.copy(image, other)
+    outcome = eseg("predict", model, image, other, "--out", folder / "maps", "--force")
+    assert_one_line(outcome, str(image), str(other), str(folder / "maps" / "image_classes.ome."), "two folders")
+    assert not (folder / "maps").exists()
+
+
 def test_an_output_volume_that_exists_is_refused(eseg: Callable[..., Outcome], folder: Path, model: Path) -> None:
     (folder / "out.ome.zarr").mkdir()
     outcome = eseg("predict", model, folder / "image.tif", "--out", folder / "out.ome.zarr")

@@ -25,6 +25,11 @@ from eseg_zoo.output import make_folder, refuse_existing
 log = logging.getLogger(__name__)
 
 
+def stem(image: Path) -> str:
+    """Return what the names of an image's maps start with: its own without `.tif`, `.ome.tif` and the like."""
+    return image.name.removesuffix(image.suffix).removesuffix(".ome")
+
+
 @dataclass(frozen=True)
 class WantedMaps:
     """Which maps to write beside the class map."""
@@ -35,8 +40,7 @@ class WantedMaps:
     def targets(self, image: Path, out: Path) -> dict[str, Path]:
         """Return the files that the maps of `image` go to: `*_classes.ome.tif`, `*_probabilities.ome.tif`, ..."""
         kinds = {"classes": True, "probabilities": self.probabilities, "uncertainty": self.uncertainty}
-        stem = image.name.removesuffix(image.suffix).removesuffix(".ome")
-        return {kind: out / f"{stem}_{kind}.ome.tif" for kind, is_wanted in kinds.items() if is_wanted}
+        return {kind: out / f"{stem(image)}_{kind}.ome.tif" for kind, is_wanted in kinds.items() if is_wanted}
 
 
 def preferred_device(name: str | None) -> torch.device:
