@@ -34,7 +34,7 @@ app = typer.Typer(
 
 Force = Annotated[bool, typer.Option("--force", help="Replace results that exist.")]
 Axes = Annotated[str | None, typer.Option(help="Axes of the images, such as zyx; by default as in training.")]
-Device = Annotated[str | None, typer.Option(help="cpu, cuda or mps; by default the GPU if there is one.")]
+Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 or mps; by default cuda if there is one.")]
 TestTimeAugmentation = Annotated[
     bool,
     typer.Option(

@@ -154,7 +154,7 @@ class TrainingSettings(Settings):
     validation_fraction: float = Field(0.1, ge=0, lt=1)
     """Share of the labelled strokes of each class kept for validation, unless `slices.validation` names slices."""
     accelerator: Literal["auto", "cpu", "gpu", "mps"] = "auto"
-    """Where to compute."""
+    """Where to compute; `auto` takes a GPU if there is one."""
     devices: int = Field(1, ge=1)
     """Processes that train together, each on a GPU of its own or on a share of the CPU's cores; each takes whole
     batches, so two of them see twice the patches in a step."""

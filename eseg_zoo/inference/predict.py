@@ -44,15 +44,27 @@ class WantedMaps:
 
 
 def preferred_device(name: str | None) -> torch.device:
-    """Return the device of this name, or the fastest there is."""
-    return torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
+    """Return the device of this name, by default `cuda` where there is one and else `cpu`.
+
+    Raises `InputError` for a device that this machine does not have.
+    """
+    there = ["cpu"]
+    if torch.cuda.is_available():
+        there += ["cuda", *(f"cuda:{number}" for number in range(torch.cuda.device_count()))]
+    if torch.backends.mps.is_available():
+        there.append("mps")
+    if name is None:
+        name = "cuda" if "cuda" in there else "cpu"  # mps only when asked for: what it computes is not tested
+    if name not in there:
+        raise InputError(f"device is {name!r}; this machine has {', '.join(there)}")
+    return torch.device(name)
 
 
 class Predictor:
-    """A checkpoint ready to predict on one device ('cpu', 'cuda', 'mps'; the fastest there is by default).
+    """A checkpoint ready to predict on one device ('cpu', 'cuda', 'mps'; by default as `preferred_device` says).
 
     `tta`, test-time augmentation, averages the probabilities over all flips and right-angle rotations of an image.
-    Raises `InputError` if it is asked of a model that was trained without them.
+    Raises `InputError` if it is asked of a model that was trained without them, or for a device that is not there.
     """
 
     def __init__(

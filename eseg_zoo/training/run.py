@@ -72,7 +72,7 @@ def train(run: Run, *, force: bool = False, resume: bool = False) -> Path:
     """
     target = run.out / "model.pt"
     refuse_existing(target, force=force or resume)
-    _check_precision(run.training)
+    _check_machine(run.training)
     data = read_training_data(run)
     architecture = run.network.architecture(
         channels=data.channels, classes=len(run.classes), voxel_size=data.voxel_size
@@ -100,7 +100,14 @@ def train(run: Run, *, force: bool = False, resume: bool = False) -> Path:
     return target
 
 
-def _check_precision(settings: TrainingSettings) -> None:
+def _check_machine(settings: TrainingSettings) -> None:
+    """Raise `ConfigError` for an accelerator, a number of GPUs or a precision that this machine does not have."""
+    mps = torch.backends.mps.is_available()
+    gpus = 1 if mps else torch.cuda.device_count()
+    if (settings.accelerator == "gpu" and not gpus) or (settings.accelerator == "mps" and not mps):
+        raise ConfigError(f"training.accelerator is {settings.accelerator}, which this machine does not have")
+    if settings.accelerator != "cpu" and 0 < gpus < settings.devices:
+        raise ConfigError(f"training.devices is {settings.devices}; the GPUs of this machine are {gpus}")
     cpu = settings.accelerator == "cpu" or (settings.accelerator == "auto" and not torch.cuda.is_available())
     if settings.precision == "16-mixed" and cpu:
         raise ConfigError("training.precision is 16-mixed, which needs a GPU; bf16-mixed runs anywhere")
