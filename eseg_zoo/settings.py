@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
@@ -35,6 +35,20 @@ class Settings(BaseModel):
             raise ConfigError("\n".join(lines)) from error
 
     @classmethod
+    def without_paths(cls, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return those of these settings, given as plain YAML values, that have a value and may be shown to others.
+
+        Paths may not, as they tell about somebody's disk, nor what is no setting here and could be one.
+        """
+        kept = {}
+        for name, field in cls.model_fields.items():
+            kind: Any = field.annotation
+            if values.get(name) is not None and not _holds_path(kind):
+                is_section = isinstance(kind, type) and issubclass(kind, Settings)
+                kept[name] = kind.without_paths(values[name]) if is_section else values[name]
+        return kept
+
+    @classmethod
     def _describe(cls, mistake: ErrorDetails) -> str:
         key = ".".join(str(part) for part in mistake["loc"])
         if mistake["type"] == "extra_forbidden":
@@ -60,3 +74,8 @@ class Settings(BaseModel):
                 return []
             model = annotation
         return list(model.model_fields)
+
+
+def _holds_path(kind: Any) -> bool:
+    """Say whether values of this type are paths or hold some, such as `Path | None` and `list[Path]`."""
+    return kind is Path or any(_holds_path(part) for part in get_args(kind))

@@ -13,6 +13,7 @@ from scipy import ndimage
 from torch import nn
 
 from eseg_zoo.checkpoint import Checkpoint, TrainingRecord
+from eseg_zoo.config import Run
 from eseg_zoo.data.channels import default_names
 from eseg_zoo.model.dense import DenseSegmenter, StandardisedConvolution
 
@@ -41,6 +42,7 @@ ARCHITECTURES: dict[int, dict[str, Any]] = {
     },
 }
 SAMPLE_SIZES = {2: (160, 192), 3: (12, 80, 72)}
+VOXEL_SIZE = {"z": 0.04, "y": 0.008, "x": 0.008}
 
 
 def texture(shape: tuple[int, ...], seed: int) -> torch.Tensor:
@@ -67,6 +69,20 @@ def random_checkpoint(dims: int = 2, *, channels: int = 1, classes: int = 3, see
     segmenter.std.fill_(41.7)
     segmenter.log_prior_shift.copy_(torch.linspace(-0.7, 0.9, classes).view(1, -1, *[1] * dims))
     names = tuple(["membrane", "cytoplasm", "mito|chondrion", *(f"class {i}" for i in range(3, classes))][:classes])
+    run = Run.model_validate(
+        {
+            "images": ["/home/jane/raw.tif", "/home/jane/more.tif"],
+            "labels": ["/home/jane/strokes.tif", "/home/jane/more_strokes.tif"],
+            "axes": "zcyx",
+            "channels": list(default_names(channels)),
+            "voxel_size": VOXEL_SIZE,
+            "classes": dict(enumerate(names, start=1)),
+            "out": "/home/jane/runs",
+            "network": {"dims": dims, "filters": architecture["filters"]},
+            "pretraining": {"start": "/home/jane/before/pretraining/last.ckpt"},
+            "seed": seed,
+        }
+    )
     return Checkpoint(
         architecture=architecture,
         segmenter_state=segmenter.state_dict(),
@@ -77,10 +93,10 @@ def random_checkpoint(dims: int = 2, *, channels: int = 1, classes: int = 3, see
         frequency_source="estimated",
         channel_names=default_names(channels),
         axes="zyx",
-        voxel_size={"z": 0.04, "y": 0.008, "x": 0.008},
+        voxel_size=VOXEL_SIZE,
         image_dtype="uint8",
         sample=texture((channels, *SAMPLE_SIZES[dims]), seed),
-        settings={"seed": seed, "images": ["raw.tif"], "network": {"filters": architecture["filters"]}},
+        settings=run.model_dump(mode="json"),
         training=TrainingRecord(
             seconds=754.0,
             steps=1500,

@@ -15,6 +15,7 @@ import eseg_zoo
 from eseg_zoo.config import PRESETS, SMALLEST_RUN, VOLUME_PRESETS, NetworkSettings, Run, TrainingSettings, load_run
 from eseg_zoo.errors import ConfigError
 from eseg_zoo.model.dense import DenseSegmenter
+from eseg_zoo.settings import Settings
 from eseg_zoo.yaml_file import read_mapping
 
 
@@ -314,6 +315,28 @@ def test_yaml_that_is_no_mapping_is_one_line(tmp_path: Path, content: str) -> No
 def test_a_folder_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="is no readable YAML file"):
         load_run(tmp_path)
+
+
+def test_settings_can_be_shown_without_any_path(tmp_path: Path) -> None:
+    class Further(Settings):
+        start: Path | None
+        steps: int
+
+    class Later(Run):
+        further: Further
+        masks: list[Path]
+        models: dict[str, Path | int]
+
+    further = {"further": {"start": "home/a", "steps": 3}, "masks": ["home/b"], "models": {"c": "home/d"}}
+    path = write_run(tmp_path, pretraining={"start": "home/e"}, voxel_size={"z": 0.05}, channels=["red"], **further)
+    written = Later.checked(yaml.safe_load(path.read_text(encoding="utf-8")), path).model_dump(
+        mode="json", exclude_none=True
+    )
+    shown = Later.without_paths(written | {"of_another_version": "home/f"})
+    paths = {"images", "labels", "out", "masks", "models"}
+    without = {key: value for key, value in written.items() if key not in paths}
+    assert shown == without | {"pretraining": {"steps": 0}, "further": {"steps": 3}}
+    assert (shown["voxel_size"], shown["channels"]) == ({"z": 0.05}, ["red"])
 
 
 # -------------------------------------------------------------------------------------- every field is used and told

@@ -31,13 +31,13 @@ from eseg_export.verify import Measurement
 from eseg_export.words import COVER, VALIDATION, Story
 from eseg_zoo.checkpoint import Checkpoint
 from eseg_zoo.colours import class_colours
+from eseg_zoo.config import Run
 from eseg_zoo.errors import ExportError
 
 FORMAT_VERSION = "0.5.4"  # read by core 0.11, ilastik's spec 0.5.9, JDLL and QuPath; spec 0.5.12 would write its own
 README = "README.md"
 _INPUT, _OUTPUT = spec.TensorId("input"), spec.TensorId("output")
 _BATCH, _CHANNEL = spec.AxisId("batch"), spec.AxisId("channel")  # the defaults, written out for readers without them
-_LOCAL = ("images", "labels", "out")  # settings that are paths on somebody's disk
 
 
 @dataclass(frozen=True)
@@ -221,7 +221,7 @@ def origin(checkpoint: Checkpoint, measured: Sequence[Measurement]) -> dict[str,
         "largest_differences": {m.weights_format: m.difference for m in measured},
         "steps": training.steps,
         "versions": training.versions,
-        "settings": {key: value for key, value in checkpoint.settings.items() if key not in _LOCAL},
+        "settings": Run.without_paths(checkpoint.settings),
     }
 
 

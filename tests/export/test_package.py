@@ -27,6 +27,7 @@ from eseg_export.verify import FORMATS, TOLERANCE, ask_github, one_thread
 from PIL import Image
 
 from eseg_zoo.checkpoint import Checkpoint
+from eseg_zoo.config import Run
 from eseg_zoo.errors import CheckpointError, ExportError, OutputError
 
 from .conftest import Exported, MakeCheckpoint
@@ -113,7 +114,12 @@ def test_config_tells_classes_and_training_but_no_paths_of_a_disk(exported: Expo
     assert [entry["name"] for entry in eseg["classes"]] == list(checkpoint.class_names)
     assert [entry["value"] for entry in eseg["classes"]] == [1, 2, 3]
     assert len({entry["colour"] for entry in eseg["classes"]}) == 3
-    assert eseg["settings"] == {"seed": 0, "network": {"filters": [8, 12, 16]}}
+    local = {"images": True, "labels": True, "out": True, "pretraining": {"start"}}
+    assert eseg["settings"] == Run.model_validate(checkpoint.settings).model_dump(
+        mode="json", exclude=local, exclude_none=True
+    )
+    for path in exported.folder.iterdir():
+        assert b"jane" not in path.read_bytes(), path.name
 
 
 def test_readme_has_its_sections_and_the_measured_numbers(exported: Exported) -> None:
