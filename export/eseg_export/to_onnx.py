@@ -35,5 +35,5 @@ def to_onnx(checkpoint: Checkpoint, folder: Path) -> OnnxWeightsDescr:
         sha256=get_sha256(weights),
         parent="pytorch_state_dict",
         opset_version=OPSET,
-        comment="Batch normalisation folded into the convolutions.",
+        comment="Weight standardisation folded into the convolutions.",
     )

@@ -80,6 +80,12 @@ def test_torchscript_is_frozen_and_folded(exported: Exported) -> None:
     assert "batch_norm" not in str(network.inlined_graph)
 
 
+@pytest.mark.parametrize("weights_format", ["torchscript", "onnx"])
+def test_a_comment_says_what_was_folded(exported: Exported, weights_format: str) -> None:
+    comment = exported.rdf["weights"][weights_format]["comment"]
+    assert "weight standardisation folded into the convolutions" in comment.lower()
+
+
 def test_state_dict_loads_without_code_and_holds_every_weight(exported: Exported, checkpoint: Checkpoint) -> None:
     state = torch.load(exported.folder / "weights_state_dict.pt", weights_only=True)
     assert state.keys() == checkpoint.segmenter_state.keys()
