@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,6 @@ import pytest
 import yaml
 from pydantic import BaseModel, ValidationError
 
-import eseg_zoo
 from eseg_zoo.config import PRESETS, SMALLEST_RUN, VOLUME_PRESETS, NetworkSettings, Run, TrainingSettings, load_run
 from eseg_zoo.errors import ConfigError
 from eseg_zoo.model.dense import DenseSegmenter
@@ -351,22 +349,6 @@ def all_fields(model: type[BaseModel] = Run, prefix: str = "") -> Iterator[tuple
             yield from all_fields(nested, f"{prefix}{name}.")
         else:
             yield prefix + name, field.description or ""
-
-
-def attributes_read() -> set[str]:
-    """Names that the package reads as `something.name`, outside of config.py."""
-    root = Path(eseg_zoo.__file__).parent
-    trees = [ast.parse(path.read_text()) for path in root.rglob("*.py") if path.name != "config.py"]
-    nodes = [node for tree in trees for node in ast.walk(tree)]
-    return {node.attr for node in nodes if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load)}
-
-
-def test_no_setting_is_without_a_reader() -> None:
-    keys = [key for key, _ in all_fields()]
-    assert len(keys) > 25
-    # What config.py itself applies: the tests of the presets and of the unlabelled region see to it.
-    read = attributes_read() | {"preset", "cells"}
-    assert [key for key in keys if key.rpartition(".")[2] not in read] == []
 
 
 def test_every_setting_is_documented_in_a_sentence() -> None:
