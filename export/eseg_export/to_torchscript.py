@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from io import BytesIO
 from pathlib import Path
+from zipfile import ZipFile, ZipInfo
 
 import torch
 from bioimageio.spec.model.v0_5 import TorchscriptWeightsDescr, Version
@@ -24,7 +25,7 @@ def to_torchscript(checkpoint: Checkpoint, folder: Path) -> TorchscriptWeightsDe
         file = BytesIO()
         torch.jit.save(frozen, file)
     weights = folder / "weights.pt"
-    weights.write_bytes(file.getvalue())
+    weights.write_bytes(_without_places(file.getvalue()))
     return TorchscriptWeightsDescr(
         source=weights,
         sha256=get_sha256(weights),
@@ -32,3 +33,13 @@ def to_torchscript(checkpoint: Checkpoint, folder: Path) -> TorchscriptWeightsDe
         pytorch_version=Version(torch.__version__.split("+")[0]),
         comment="Traced and frozen; weight standardisation folded into the convolutions.",
     )
+
+
+def _without_places(archive: bytes) -> bytes:
+    """Return the saved network without the records that say in which files on this disk its code was."""
+    stripped = BytesIO()
+    with ZipFile(BytesIO(archive)) as whole, ZipFile(stripped, "w") as rest:  # nothing is compressed, as torch wants it
+        for name in whole.namelist():
+            if not name.endswith(".debug_pkl"):
+                rest.writestr(ZipInfo(name), whole.read(name))
+    return stripped.getvalue()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +51,18 @@ def test_each_format_equals_the_checkpoint_at_awkward_sizes(
             expected, found = segmenter(image), runtime(image)
             assert found.shape == expected.shape, space
             assert (found - expected).abs().max() <= TOLERANCE, space
+
+
+def test_the_weights_do_not_say_where_the_code_was_installed(written: tuple[Checkpoint, WeightsDescr]) -> None:
+    _, weights = written
+    installed = str(Path(dense.__file__).parent).encode()
+    for name in FORMATS:
+        file = Path(str(weights.available_formats[name].source))  # type: ignore[index]
+        content = [file.read_bytes()]
+        if zipfile.is_zipfile(file):
+            with zipfile.ZipFile(file) as archive:
+                content += [archive.read(record) for record in archive.namelist()]
+        assert not [part for part in content if installed in part], name
 
 
 def test_probabilities_of_the_fixture_are_not_trivial(checkpoint: Checkpoint) -> None:
