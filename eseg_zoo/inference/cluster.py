@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import CancelledError
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from itertools import islice
 from typing import Any, Protocol
@@ -43,10 +43,10 @@ class Here:
         self.threads = threads
 
     def run(self, make: Make, level: int, indices: Iterable[Index], done: Callable[[], None]) -> None:
-        """Make the chunks of one level, slab by slab."""
-        for tasks in _slabs(make, level, indices, _SLAB):
-            with _AfterEach(done):
-                dask.base.compute(*tasks, scheduler="threads", num_workers=self.threads)
+        """Make the chunks of one level, slab by slab; after an error none is being made any more."""
+        with ThreadPoolExecutor(self.threads) as pool, _AfterEach(done):
+            for tasks in _slabs(make, level, indices, _SLAB):
+                dask.base.compute(*tasks, scheduler="threads", pool=pool)
 
 
 class _AfterEach(Callback):

@@ -125,3 +125,27 @@ def test_a_scheduler_without_workers_is_said_and_waited_for(folder: Path, caplog
         assert predict(folder, "late.ome.zarr", computing) == expected
         late.join()
     assert "has no workers yet" in caplog.text
+
+
+@pytest.mark.parametrize("failing", ["a chunk", "the report"])
+def test_after_an_error_no_chunk_is_being_made(failing: str) -> None:
+    slow_began, being_made = threading.Event(), threading.Event()
+
+    def make(level: int, index: tuple[int, ...]) -> None:
+        if index == (0,):
+            being_made.set()
+            slow_began.set()
+            time.sleep(0.5)
+            being_made.clear()
+        elif index == (1,):
+            assert slow_began.wait(10)
+            if failing == "a chunk":
+                raise ValueError("of the first error")
+
+    def report() -> None:
+        raise ValueError("of the first error")
+
+    with pytest.raises(ValueError, match="of the first error"):
+        Here(2).run(make, 0, [(0,), (1,)], report)
+    assert slow_began.is_set()
+    assert not being_made.is_set()
