@@ -22,7 +22,7 @@ from eseg_zoo.training.run import train
 from forest import PixelForest
 from multiply_adds import prediction_cost, training_cost
 from rows import Outcome, Row
-from vnc import BALANCED, CLASSES, TRAINING, UNSEEN, VOXEL_SIZE, Judged, Volume, judge, judge_method
+from vnc import CLASSES, TRAINING, UNSEEN, VOXEL_SIZE, Judged, Volume, judge, judge_method
 
 
 def learn(data: Path, row: Row, folder: Path) -> Outcome:
@@ -176,19 +176,24 @@ def learn_forest(volume: Volume, row: Row, folder: Path) -> Outcome:
 def learn_unet(volume: Volume, row: Row, folder: Path) -> Outcome:
     """Train the U-Net on the same labels, with anchors of every class equally often."""
     labels = volume.draw(row.labels, row.per_class, row.draw).astype(np.int16) - 1
-    return _learn_unet(volume, row, labels, unet.near_labels(labels[list(TRAINING)]), BALANCED)
+    return _learn_unet(volume, row, labels, unet.near_labels(labels[list(TRAINING)]))
 
 
 def learn_dense_unet(volume: Volume, row: Row, folder: Path) -> Outcome:
-    """Train the U-Net on every pixel of the training slices, at the class frequencies there are."""
+    """Train the U-Net on every pixel of the training slices; each class weighs as much as any other."""
     labels = volume.draw(row.labels, row.per_class, row.draw).astype(np.int16) - 1
     training = labels[list(TRAINING)]
     frequencies = np.bincount(training[training >= 0], minlength=len(CLASSES)) / np.count_nonzero(training >= 0)
-    return _learn_unet(volume, row, labels, unet.anywhere(training), frequencies)
+    return _learn_unet(volume, row, labels, unet.anywhere(training), weights=1 / frequencies)
 
 
 def _learn_unet(
-    volume: Volume, row: Row, labels: NDArray[np.int16], draw: unet.DrawPlaces, frequencies: NDArray[np.float64]
+    volume: Volume,
+    row: Row,
+    labels: NDArray[np.int16],
+    draw: unet.DrawPlaces,
+    *,
+    weights: NDArray[np.float64] | None = None,
 ) -> Outcome:
     preset = PRESETS["small"]
     settings = TrainingSettings(**merged(preset["training"], row.settings.get("training", {})))
@@ -200,9 +205,9 @@ def _learn_unet(
     network = unet.UNet(width, len(CLASSES))
     examples = [unet.Examples(volume.raw[list(part)], labels[list(part)]) for part in (TRAINING, UNSEEN)]
     started = time.process_time()
-    trained = unet.train_unet(network, *examples, draw, settings=settings, tiles=tiles, seed=row.seed)
+    trained = unet.train_unet(network, *examples, draw, settings=settings, tiles=tiles, seed=row.seed, weights=weights)
     seconds = time.process_time() - started
-    judged = judge_method(trained.logits, volume, training=frequencies)
+    judged = judge_method(trained.logits, volume)
     parameters = sum(p.numel() for p in network.parameters())
     labelled = _labelled_pixels((labels + 1).astype(np.uint8))
     return Outcome(judged.argmax, judged.corrected, seconds, labelled, parameters, cost)

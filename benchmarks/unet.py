@@ -161,11 +161,14 @@ def train_unet(
     settings: TrainingSettings,
     tiles: int,
     seed: int,
+    weights: NDArray[np.floating] | None = None,
 ) -> TrainedUNet:
     """Return the network at its best validation, trained with the optimiser and schedule of `eseg train`.
 
-    `tiles` is the batch size. The soft Dice on the labels of `validation` is measured every `settings.epoch_steps`.
+    `tiles` is the batch size, `weights` (classes,) are those of the classes in the loss, by default equal. The soft
+    Dice on the labels of `validation` is measured every `settings.epoch_steps`.
     """
+    weight = None if weights is None else torch.from_numpy(weights.astype(np.float32))
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     trained = TrainedUNet(network, float(training.images.mean()), float(training.images.std()))
     source = TileSource(training, draw, trained.mean, trained.std, np.random.default_rng(seed))
@@ -175,7 +178,7 @@ def train_unet(
     for step in range(1, settings.steps + 1):
         network.train()
         images, labels = source.batch(tiles)
-        loss = F.cross_entropy(network(_channels_last(images)), labels, ignore_index=-1)
+        loss = F.cross_entropy(network(_channels_last(images)), labels, weight, ignore_index=-1)
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(network.parameters(), settings.gradient_clip)

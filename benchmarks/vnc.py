@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import tifffile
@@ -26,7 +25,6 @@ from eseg_zoo.training.finish import frequency_sections, frequency_window, thin
 CLASSES = {1: "membrane", 2: "glia", 3: "mitochondrion", 4: "synapse", 5: "intracellular"}
 TRAINING, UNSEEN = range(12), range(12, 14)
 VOXEL_SIZE = {"z": 0.05, "y": 0.0046, "x": 0.0046}  # micrometres
-BALANCED = np.full(len(CLASSES), 1 / len(CLASSES))
 
 LogitsOfSlice = Callable[[NDArray[np.uint8]], NDArray[np.floating]]
 """One slice (y, x) as stored -> logits (classes, y, x)."""
@@ -107,27 +105,10 @@ class Judged:
     corrected: dict[str, float]
 
 
-def correct(
-    predict: LogitsOfSlice, volume: Volume, *, training: NDArray[Any] = BALANCED
-) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
-    """Return a method's logits (slices, classes, y, x) of slices 12-13: calibrated, and corrected for frequencies too.
-
-    The correction is the common one, of logits that are first made those of a method that learnt with every class
-    equally often. `training` (classes,) are the frequencies that it learnt with, and those of the calibrated logits.
-    """
-    learnt = np.log(training)[:, None, None]
-
-    def balanced(image: NDArray[np.uint8]) -> NDArray[np.floating]:
-        return predict(image) - learnt
-
-    found = np.stack([balanced(volume.raw[z]) for z in UNSEEN])
-    correction = common_correction(balanced, volume, held_out=found)
+def judge_method(predict: LogitsOfSlice, volume: Volume) -> Judged:
+    """Return the judgement of a method that is given the common correction."""
+    found = np.stack([predict(volume.raw[z]) for z in UNSEEN])
+    correction = common_correction(predict, volume, held_out=found)
     calibrated = np.stack([correction.calibrate(logits) for logits in found])
-    return calibrated + learnt, calibrated + correction.shift[:, None, None]
-
-
-def judge_method(predict: LogitsOfSlice, volume: Volume, *, training: NDArray[Any] = BALANCED) -> Judged:
-    """Return the judgement of a method that is given the common correction; `training` as in `correct`."""
-    calibrated, corrected = correct(predict, volume, training=training)
     truth = volume.labels["dense"][list(UNSEEN)]
-    return Judged(judge(calibrated, truth), judge(corrected, truth))
+    return Judged(judge(calibrated, truth), judge(calibrated + correction.shift[:, None, None], truth))

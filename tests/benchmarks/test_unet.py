@@ -95,3 +95,18 @@ def test_training_ends_with_its_best_epoch(monkeypatch: pytest.MonkeyPatch) -> N
     kept = trained.network.state_dict()
     assert all(torch.equal(kept[key], value) for key, value in seen[1].items())
     assert not torch.equal(kept["classify.weight"], seen[2]["classify.weight"])
+
+
+@pytest.mark.parametrize(("weights", "expected"), [(None, 0.1), (np.array([1 / 0.9, 1 / 0.1]), 0.5)])
+def test_weights_make_a_rare_class_count_as_much_as_a_frequent_one(
+    weights: np.ndarray[tuple[int], np.dtype[np.float64]] | None, expected: float
+) -> None:
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 255, (2, 96, 96), dtype=np.uint8)  # which say nothing of the labels
+    examples = Examples(images, (rng.random(images.shape) < 0.1).astype(np.int16))
+    settings = TrainingSettings(steps=60, epoch_steps=60, learning_rate=2e-2)
+    torch.manual_seed(0)
+    draw = anywhere(examples.labels)
+    trained = train_unet(UNet(2, 2), examples, examples, draw, settings=settings, tiles=8, seed=0, weights=weights)
+    rare = torch.from_numpy(trained.logits(images[0])).softmax(0)[1]
+    assert float(rare.mean()) == pytest.approx(expected, abs=0.06)

@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from scipy.special import log_softmax, softmax
+from scipy.special import log_softmax
 
 import vnc
 from eseg_zoo.correction import Correction
-from vnc import CLASSES, UNSEEN, Volume, common_correction, correct, judge, judge_method, thin_labels
+from vnc import CLASSES, UNSEEN, Volume, common_correction, judge, judge_method, thin_labels
 
 
 def points(per_class: int, side: int = 64) -> NDArray[np.uint8]:
@@ -127,22 +127,3 @@ def test_the_correction_divides_and_then_adds_biases_and_shift(
     monkeypatch.setattr(vnc, "common_correction", lambda *_, **__: correction)
     corrected = np.stack([exact(volume.raw[z]) / 2 + (biases + shift)[:, None, None] for z in UNSEEN])
     assert judge_method(exact, volume).corrected == judge(corrected, volume.labels["dense"][list(UNSEEN)])
-
-
-@pytest.mark.parametrize("sharpness", [0.5, 1, 2])
-def test_a_method_trained_at_the_frequencies_of_the_data_is_first_made_a_balanced_one(
-    noisy: tuple[Volume, vnc.LogitsOfSlice, NDArray[np.float64]], sharpness: float
-) -> None:
-    volume, exact, frequencies = noisy
-
-    def balanced(image: NDArray[np.uint8]) -> NDArray[np.float64]:
-        return np.asarray(exact(image) * sharpness)
-
-    def natural(image: NDArray[np.uint8]) -> NDArray[np.float64]:
-        return balanced(image) + np.log(frequencies).reshape(-1, 1, 1)
-
-    own, corrected = correct(natural, volume, training=frequencies)
-    expected, expected_corrected = correct(balanced, volume)
-    prior = np.log(frequencies).reshape(-1, 1, 1)
-    np.testing.assert_allclose(softmax(corrected, axis=1), softmax(expected_corrected, axis=1), atol=1e-6)
-    np.testing.assert_allclose(softmax(own, axis=1), softmax(expected + prior, axis=1), atol=1e-6)
