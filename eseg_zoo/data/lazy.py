@@ -23,9 +23,9 @@ from eseg_zoo.data.volumes import (
     axes_in,
     check_array,
     check_axes,
+    check_stated,
     fitting_axes,
     reading_tiff,
-    refuse_colours,
     tiff_voxel_size,
 )
 from eseg_zoo.errors import InputError
@@ -85,7 +85,7 @@ def open_volume(
     each axis). Chunks that are missing in an OME-Zarr hold its fill value for `allow_missing`.
 
     Raises `InputError` for a file that is missing, damaged or of another kind, for axes or a level that do not fit, for
-    channels or colours that the axes have no c for, and for missing chunks.
+    colours that the axes have no c for, and for missing chunks.
     """
     if axes is not None:
         check_axes(axes)
@@ -99,7 +99,9 @@ def open_volume(
     if any(part.suffix in _HDF5 for part in (path, *path.parents)):
         path, inner = _find_dataset(path)
     said, sizes = "", dict[str, float]()
-    if path.is_file() and path.suffix not in {".npy", *_HDF5}:
+    if path.is_dir():
+        said = f"z{_state_tiff(_planes(path)[0])[0]}"
+    elif path.suffix not in {".npy", *_HDF5}:
         said, sizes = _state_tiff(path)
     stamp = path.stat().st_mtime_ns
     try:
@@ -108,7 +110,7 @@ def open_volume(
         raise InputError(f"{path} is damaged: {_sentence(error)}") from error
     shape, dtype = tuple(array.shape), np.dtype(array.dtype)
     axes = axes or fitting_axes(path, shape, usual_axes, said)
-    refuse_colours(path, axes, said)
+    check_stated(path, axes, said)
     check_array(path, shape, dtype, axes)
     spacing = tuple(Spacing(sizes.get(a, 1.0), 0.0, "micrometer" if a in sizes else None) for a in axes)
     return Volume(path.absolute(), inner, axes, shape, dtype.str, spacing, stamp)

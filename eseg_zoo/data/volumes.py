@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 
 from eseg_zoo.errors import InputError
 
+log = logging.getLogger(__name__)
+
 AXES = ("t", "c", "z", "y", "x")
 
 _LIKELY = {2: "yx", 3: "zyx", 4: "zcyx"}  # examples in messages, never a guess
@@ -38,15 +40,15 @@ def read_image(path: Path, axes: str) -> xr.DataArray:
 
     `axes` names the axes of the file in their order; an OME-TIFF of several positions has them along a leading t, if
     `axes` has one that the positions lack. The attribute `voxel_size` maps z, y, x to micrometres where the
-    file says so; `stated_axes` are the axes as the file has them, in letters of tifffile.
+    file says so.
 
     Raises `InputError` for a missing or unreadable file, for axes that do not fit, for colours that `axes` does not
     take for channels, and for non-numbers.
     """
     check_axes(axes)
-    array, attributes = _read_tiff(path, axes)
+    array, voxel_size = _read_tiff(path, axes)
     check_array(path, array.shape, array.dtype, axes)
-    image = xr.DataArray(array, dims=tuple(axes), attrs=attributes)
+    image = xr.DataArray(array, dims=tuple(axes), attrs={"voxel_size": voxel_size})
     missing = [axis for axis in AXES if axis not in axes]
     return image.expand_dims(missing).transpose(*AXES)
 
@@ -70,14 +72,20 @@ def check_array(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], axes: 
         raise InputError(f"{path} has shape {shape}: it holds no pixel")
 
 
-def refuse_colours(path: Path, axes: str, said: str) -> None:
-    """Raise `InputError` where the file says that it holds colours (an s in `said`) and `axes` has no c for them."""
+def check_stated(path: Path, axes: str, said: str) -> None:
+    """Compare `axes` with those that the file states, `said`, as far as both have them.
+
+    Raises `InputError` for colours (an s) that `axes` has no c for. Channels that it has no c for are only told in a
+    warning: some programs state them for slices too.
+    """
     place = said.find("s")
     if place >= 0 and axes[place : place + 1] != "c":
         raise InputError(
-            f"{path} is a colour image (axes {said.upper()}, S for red, green, blue), but axes {axes!r} has no c "
-            "in their place; save it as grey values, or put c there if the colours are channels"
+            f"{path} has several values at each pixel, as colour images do (axes {said.upper()}, S), but axes {axes!r} "
+            "has no c in their place; save it as grey values, or put c there if they are channels"
         )
+    if "c" in said and "c" not in axes:
+        log.warning("%s says that it has channels (axes %s); it is read as %s", path, said, axes)
 
 
 def require_finite(image: xr.DataArray, path: Path) -> None:
@@ -101,11 +109,13 @@ def sections(image: xr.DataArray, dims: int) -> list[NDArray[np.generic]]:
     return list(planes.reshape(-1, *planes.shape[2:]))
 
 
-def chosen_slices(text: str, count: int, path: Path, *, setting: str) -> range:
+def chosen_slices(text: str | None, count: int, path: Path, *, setting: str) -> range:
     """Return the slices that `text` names by the first and the last, such as '12-13', of the `count` in `path`.
 
-    Raises `InputError` that names the setting where they are not there.
+    None are all. Raises `InputError` that names the setting where they are not there.
     """
+    if text is None:
+        return range(count)
     match = re.fullmatch(r"(\d+)-(\d+)", text)
     if not match or int(match[1]) > int(match[2]) or int(match[2]) >= count:
         raise InputError(f"{setting} is {text}, but {path} has the slices 0-{count - 1}, given as first-last")
@@ -116,8 +126,7 @@ def axes_of(path: Path, axes: str) -> str:
     """Return the axes of the file: `axes`, those of the training images, if their number fits.
 
     For a file of one plane or one stack less the leading axes are dropped; a file of more is believed what it says
-    itself (OME-TIFF and ImageJ do), so that a stack is slices to a model of planes. Raises `InputError` otherwise, and
-    for channels that the file states but the training images did not have.
+    itself (OME-TIFF and ImageJ do), so that a stack is slices to a model of planes. Raises `InputError` otherwise.
     """
     with reading_tiff(path) as tiff:
         shape, said = _stated(_positions(tiff, axes))
@@ -129,11 +138,6 @@ def fitting_axes(path: Path, shape: tuple[int, ...], axes: str, said: str = "") 
     ndim = len(shape)
     surplus = len(axes) - ndim
     if surplus >= 0 and {"y", "x"} <= set(axes[surplus:]) and set(axes[:surplus]) <= {"t", "z"}:
-        if "c" in said and "c" not in axes:
-            raise InputError(
-                f"{path} says that it has channels (axes {said!r}), but the model was trained on axes {axes!r}; "
-                f"give --axes {axes[surplus:]} if they are none"
-            )
         return axes[surplus:]
     if ndim > len(axes) and set(axes) <= set(said) <= set(AXES):
         return said
@@ -143,15 +147,15 @@ def fitting_axes(path: Path, shape: tuple[int, ...], axes: str, said: str = "") 
     )
 
 
-def _read_tiff(path: Path, axes: str) -> tuple[NDArray[np.generic], dict[str, Any]]:
-    """Return the pixels and the attributes of `read_image`."""
+def _read_tiff(path: Path, axes: str) -> tuple[NDArray[np.generic], dict[str, float]]:
+    """Return the pixels and the micrometres per voxel."""
     with reading_tiff(path) as tiff:
         positions = _positions(tiff, axes)
         _, said = _stated(positions)
-        refuse_colours(path, axes, said)
+        check_stated(path, axes, said)
         array = np.stack([one.asarray() for one in positions]) if len(positions) > 1 else positions[0].asarray()
         native = array.dtype.newbyteorder("=")  # torch takes no other order
-        return array.astype(native, copy=False), {"voxel_size": tiff_voxel_size(tiff), "stated_axes": said}
+        return array.astype(native, copy=False), tiff_voxel_size(tiff)
 
 
 def _positions(tiff: tifffile.TiffFile, axes: str) -> list[tifffile.TiffPageSeries]:
@@ -218,7 +222,8 @@ def tiff_voxel_size(tiff: tifffile.TiffFile) -> dict[str, float]:
 
 def _micrometres(size: Any, unit: object) -> float:
     """Return a length in micrometres, without its sign (ImageJ's spacing may have one); 0 where none is stated."""
-    factor = _MICROMETRES.get(normalize("NFKC", str(unit)).lower())
+    name = normalize("NFKC", str(unit))
+    factor = None if name == "Mm" else _MICROMETRES.get(name.lower())  # megametres are none
     return abs(float(size)) * factor if size and factor else 0.0
 
 

@@ -85,8 +85,7 @@ def evaluate_files(
         labels = read_labels(label_path, image, file_axes, classes=classes, unlabelled=unlabelled)
         truths = label_sections(labels, checkpoint.dims)
         found = sections(image, checkpoint.dims)
-        count = len(found)
-        for number in chosen_slices(slices, count, image_path, setting="slices") if slices else range(count):
+        for number in chosen_slices(slices, len(found), image_path, setting="slices"):
             if (truths[number] >= 0).any():
                 evaluations.append(_evaluate_section(predictor, found[number], truths[number]))
     if not evaluations:

@@ -91,7 +91,9 @@ def _job(
     classes = tuple(zip(checkpoint.class_values, checkpoint.class_names, strict=True))
     result = Result(path, pyramid, classes, tuple(channels))
     at_once = 1  # in a worker: there are others beside it
-    if computing.scheduler is None and computing.workers is None and preferred_device(computing.device).type == "cpu":
+    # The nodes of a cluster may have other devices than this one.
+    here = None if computing.scheduler else preferred_device(computing.device)
+    if here and here.type == "cpu" and computing.workers is None:
         tile = [chunk[axis] for axis in "zyx"[-checkpoint.dims :]]
         at_once = passes_at_once(checkpoint.segmenter(), tile, bytes_for_all=BYTES_FOR_PASSES)
     return Job(model, sha256(model), volume, result, wanted, computing.device, computing.tta, at_once)

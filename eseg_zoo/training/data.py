@@ -51,9 +51,9 @@ def read_training_data(run: Run) -> TrainingData:
     """Return the images, labels and statistics of a run.
 
     Raises `InputError` for files that are missing or do not fit, another number of channels than was named, other
-    channels or another type of pixels than the first image has, voxel sizes that differ, planes where a 3D network
-    needs volumes, NaN pixels, constant channels, label values without a class name, classes without a label, no labels
-    at all, and validation slices with labels of fewer than two classes.
+    channels than the first image has, voxel sizes that differ and planes where a 3D network needs volumes, NaN pixels,
+    constant channels, label values without a class name, classes without a label, no labels at all, and validation
+    slices with labels of fewer than two classes.
     """
     images: list[NDArray[np.generic]] = []
     labels: list[NDArray[np.int16]] = []
@@ -62,7 +62,6 @@ def read_training_data(run: Run) -> TrainingData:
     for image_path, label_path in zip(run.images, run.labels, strict=True):
         image = read_image(image_path, run.axes)
         require_finite(image, image_path)
-        _tell_other_axes(image_path, image.attrs["stated_axes"], run)
         found = sections(image, run.network.dims)
         _require_fit(found[0], images, image_path, run)
         for use, numbers in _choose_slices(run, len(found), image_path).items():
@@ -96,7 +95,8 @@ def read_training_data(run: Run) -> TrainingData:
 def _common_voxel_size(stated: dict[Path, dict[str, float]], run: Run) -> dict[str, float]:
     """Return micrometres per voxel: those that the run gives, and of the other axes those that the image files state.
 
-    Raises `InputError` where two files differ along an axis of the network.
+    Raises `InputError` where two files differ along an axis that the run does not give and the network is 3D, whose
+    shape depends on it; of a 2D network along y and x that is only told.
     """
     compared = [axis for axis in "zyx"[-run.network.dims :] if axis not in run.voxel_size]
     first: dict[str, Path] = {}  # that states the size along an axis
@@ -104,10 +104,12 @@ def _common_voxel_size(stated: dict[Path, dict[str, float]], run: Run) -> dict[s
         for axis, size in sizes.items():
             expected = stated[first.setdefault(axis, path)][axis]
             if axis in compared and not isclose(size, expected, rel_tol=SAME_SIZE):
-                raise InputError(
-                    f"{path} has voxels of {size:.4g} µm along {axis}, but {first[axis]} of {expected:.4g} µm; "
-                    "resample one of them, or set voxel_size in the run if a file is wrong"
-                )
+                unequal = f"{path} has voxels of {size:.4g} µm along {axis}, but {first[axis]} of {expected:.4g} µm"
+                if run.network.dims == 3:
+                    raise InputError(
+                        f"{unequal}; resample one of them, or set voxel_size in the run if a file is wrong"
+                    )
+                log.warning("%s", unequal)
     return {axis: stated[path][axis] for axis, path in first.items()} | run.voxel_size
 
 
@@ -123,17 +125,6 @@ def _tell_voxel_size(voxel_size: dict[str, float], run: Run) -> None:
         )
 
 
-def _tell_other_axes(path: Path, said: str, run: Run) -> None:
-    """Log a warning where the file states channels and the run has none: some programs state them for slices too."""
-    if "c" in said and "c" not in run.axes:
-        log.warning(
-            "%s says that it has channels (axes %s), but axes in the run is %s: correct it there if they are channels",
-            path,
-            said,
-            run.axes,
-        )
-
-
 def _require_fit(section: NDArray[np.generic], others: list[NDArray[np.generic]], path: Path, run: Run) -> None:
     """Raise `InputError` for a section (c, *space) of the image in `path` that does not fit the run or the others."""
     channels = section.shape[0]
@@ -141,9 +132,12 @@ def _require_fit(section: NDArray[np.generic], others: list[NDArray[np.generic]]
     if others and channels != others[0].shape[0]:
         raise InputError(f"{path} has {tell_count(channels)}, but the first image {others[0].shape[0]}")
     if others and section.dtype != others[0].dtype:
-        raise InputError(
-            f"{path} holds {section.dtype} pixels, but {run.images[0]} {others[0].dtype}; "
-            "save all images in one type, with values that mean the same"
+        log.warning(
+            "%s holds %s pixels, but %s %s: they must mean the same",
+            path,
+            section.dtype,
+            run.images[0],
+            others[0].dtype,
         )
     if run.network.dims == 3 and section.shape[1] == 1:
         raise InputError(f"{path} is a 2D image (one slice along z), but network.dims is 3")
@@ -151,12 +145,10 @@ def _require_fit(section: NDArray[np.generic], others: list[NDArray[np.generic]]
 
 def _choose_slices(run: Run, count: int, path: Path) -> dict[str, range]:
     """Return the numbers of the training and the validation sections of one image with `count` sections."""
-
-    def chosen(text: str | None, use: str, otherwise: range) -> range:
-        return chosen_slices(text, count, path, setting=f"slices.{use}") if text else otherwise
-
-    validation = chosen(run.slices.validation, "validation", range(0))
-    training = chosen(run.slices.training, "training", range(count))
+    training = chosen_slices(run.slices.training, count, path, setting="slices.training")
+    validation = range(0)
+    if run.slices.validation:
+        validation = chosen_slices(run.slices.validation, count, path, setting="slices.validation")
     shared = set(training) & set(validation)
     if shared and run.slices.training:
         raise InputError(f"slices.training and slices.validation share slice {min(shared)}")

@@ -69,7 +69,7 @@ def finish(
         channel_names=data.channel_names,
         axes=run.axes,
         voxel_size=data.voxel_size,
-        image_dtype=str(data.images[0].dtype),
+        image_dtype=str(np.result_type(*{image.dtype for image in data.images})),
         sample=torch.from_numpy(_sample(data, sample_size(segmenter.geometry))),
         settings=run.model_dump(mode="json"),
         training=TrainingRecord(

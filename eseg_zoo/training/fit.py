@@ -8,7 +8,7 @@ import threading
 import time
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -22,6 +22,7 @@ from torch.utils.data import DataLoader
 
 from eseg_zoo.allocator import keep_freed_memory
 from eseg_zoo.data.sampling import Batch
+from eseg_zoo.errors import TrainingError
 from eseg_zoo.training.averaging import MovingAverage
 from eseg_zoo.training.batches import StepBatches
 from eseg_zoo.training.optimisation import CHOICE, SMALLEST_GAIN
@@ -152,7 +153,7 @@ def fit(stage: Stage, batches: StepBatches, held_out: list[Batch], folder: Path,
         )
         unfinished = folder / "last.ckpt"
         validation: Any = DataLoader(held_out, batch_size=None) if validated else None  # type: ignore[arg-type]
-        with _setting_on_interrupt(interruption):
+        with _setting_on_interrupt(interruption), _keeping_what_was_good(best, interruption):
             trainer.fit(
                 stage,
                 DataLoader(batches, batch_size=None),
@@ -179,7 +180,8 @@ def quiet_lightning() -> Iterator[None]:
     logger = logging.getLogger("lightning.pytorch")
     level = logger.level
     logger.setLevel(logging.WARNING)  # tips, and lines on absent devices
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), ExitStack() as stack:
+        stack.callback(logger.setLevel, level)
         # One process is right here: cutting a patch costs less than sending it to another process.
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
         # With --force an existing folder is what the user wants.
@@ -189,7 +191,18 @@ def quiet_lightning() -> Iterator[None]:
         # Lightning 2.6 with torch 2.13.
         warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated.*")
         yield
-    logger.setLevel(level)
+
+
+@contextmanager
+def _keeping_what_was_good(best: ModelCheckpoint, interruption: threading.Event) -> Iterator[None]:
+    """Let a training that diverged end like an interrupted one, with the best weights before it, if there are any."""
+    try:
+        yield
+    except TrainingError as error:
+        if not best.best_model_path:
+            raise
+        log.warning("The best weights so far become the model: %s", error)
+        interruption.set()
 
 
 @contextmanager
@@ -201,7 +214,7 @@ def _setting_on_interrupt(interruption: threading.Event) -> Iterator[None]:
     before = signal.getsignal(signal.SIGINT)
 
     def stop(number: int, frame: FrameType | None) -> None:
-        log.warning("Stopping after this step; press Ctrl-C again to abort without a model.")
+        log.warning("Stopping after this step; press Ctrl-C again to abort at once, without a model.")
         interruption.set()
         signal.signal(signal.SIGINT, before)
 

@@ -8,7 +8,7 @@ import os
 import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 
 # What a training leaves beside `model.pt` and `run.json`: these files in the folder of each stage.
 STAGES = ("pretraining", "supervised", "semi_supervised")
-STAGE_FILES = ("best.ckpt", "last.ckpt", "finished.json", "metrics.csv", "metrics.*.csv")
+STAGE_FILES = ("best.ckpt", "last.ckpt", "finished.json", "metrics.csv", "metrics.[0-9]*.csv")
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,8 @@ def train(run: Run, *, force: bool = False, resume: bool = False) -> Path:
 
     Raises `InputError` for unusable data, `ConfigError` when the settings differ from those of the training to resume,
     `OutputError` when there is a model or an unfinished training in `out` already (unless `force`), when it cannot be
-    written to, or after an interruption of pre-training, and `TrainingError` when the weights are no longer finite.
+    written to, or after an interruption of pre-training, and `TrainingError` when the weights are no longer finite and
+    there are no earlier ones.
     """
     target = run.out / "model.pt"
     refuse_existing(target, force=force or resume)
@@ -94,7 +95,7 @@ def train(run: Run, *, force: bool = False, resume: bool = False) -> Path:
     if not is_first():
         return target
     if plan.kind is Pretraining:
-        raise OutputError(f"{run.out} has no model yet: pre-training learns no class; --resume goes on with it")
+        raise OutputError(f"{run.out} has no model yet: pre-training learns no class; --resume goes on")
     model = finish(run, data, source, hvae, architecture, steps=steps, seconds=seconds)
     model.save(target, force=force or resume)
     return target
@@ -107,7 +108,9 @@ def _check_machine(settings: TrainingSettings) -> None:
     if (settings.accelerator == "gpu" and not gpus) or (settings.accelerator == "mps" and not mps):
         raise ConfigError(f"training.accelerator is {settings.accelerator}, which this machine does not have")
     if settings.accelerator != "cpu" and 0 < gpus < settings.devices:
-        raise ConfigError(f"training.devices is {settings.devices}; the GPUs of this machine are {gpus}")
+        raise ConfigError(
+            f"training.devices is {settings.devices}, the GPUs of this machine are {gpus}; accelerator: cpu needs none"
+        )
     cpu = settings.accelerator == "cpu" or (settings.accelerator == "auto" and not torch.cuda.is_available())
     if settings.precision == "16-mixed" and cpu:
         raise ConfigError("training.precision is 16-mixed, which needs a GPU; bf16-mixed runs anywhere")
@@ -129,22 +132,29 @@ def _prepare(run: Run, *, force: bool, resume: bool) -> None:
     if begun and not force:
         raise OutputError(f"{run.out} holds an unfinished training; --resume goes on with it, --force starts anew")
     refuse_existing(run.out / "model.pt", force=force)  # of `resume`, there is nothing to go on with
-    _clear(run.out, force=force or settings.exists())
+    _clear(run, force=force or settings.exists())
     settings.write_text(json.dumps(wanted, indent=2) + "\n", encoding="utf-8")
 
 
-def _clear(out: Path, *, force: bool) -> None:
+def _clear(run: Run, *, force: bool) -> None:
     """Delete what an earlier training left in the folders of its stages, and nothing else.
 
-    Raises `OutputError` where such files are there and `force` is not set.
+    Raises `OutputError` where such files are there and `force` is not set, and `ConfigError` where the run starts from
+    one of them.
     """
+    start = run.pretraining.start
+    left = [file for stage in STAGES for pattern in STAGE_FILES for file in (run.out / stage).glob(pattern)]
+    for file in left:
+        refuse_existing(file, force=force)
+        if start and start.exists() and start.samefile(file):
+            raise ConfigError(
+                f"pretraining.start is {start}, which a new training in {run.out} replaces; set another out"
+            )
+    for file in left:
+        file.unlink()
     for stage in STAGES:
-        folder = out / stage
-        for left in [file for pattern in STAGE_FILES for file in folder.glob(pattern)]:
-            refuse_existing(left, force=force)
-            left.unlink()
         with suppress(OSError):  # it is not there, or holds files of somebody else
-            folder.rmdir()
+            (run.out / stage).rmdir()
 
 
 def _seen_from(folder: Path, run: Run) -> Run:
@@ -209,7 +219,8 @@ def _fit(run: Run, plan: Plan, hvae: HVAE, source: PatchSource, data: TrainingDa
         kept = folder / "best.ckpt" if (folder / "best.ckpt").exists() else folder / "last.ckpt"
         stage.load_state_dict(torch.load(kept, map_location="cpu", weights_only=True)["state_dict"])
         stage.settle()
-        return Fitted(**json.loads(done.read_text(encoding="utf-8")))
+        found = json.loads(done.read_text(encoding="utf-8"))
+        return Fitted(**{field.name: found[field.name] for field in fields(Fitted)})
     batches = StepBatches(
         source,
         data.training_sections,

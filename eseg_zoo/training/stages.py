@@ -88,8 +88,8 @@ class Stage(pl.LightningModule):
     def on_train_epoch_end(self) -> None:
         if not all(bool(weights.isfinite().all()) for weights in self.hvae.parameters()):
             raise TrainingError(
-                f"the weights are no longer finite after step {self.global_step}: the training diverged; lower "
-                f"training.learning_rate, which is {self.settings.learning_rate:g}"
+                f"the weights are no longer finite after step {self.global_step}: the training diverged; start anew "
+                f"with --force and a lower training.learning_rate than {self.settings.learning_rate:g}"
             )
 
     def log_terms(self, batch_size: int, **terms: Tensor) -> None:

@@ -63,7 +63,7 @@ def test_a_label_image_with_another_number_of_axes_is_refused(tmp_path: Path) ->
 
 def test_labels_in_colours_are_refused(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "strokes.tif", np.zeros((6, 5, 3), np.uint8), photometric="rgb")
-    with pytest.raises(InputError, match=r"strokes\.tif is a colour image"):
+    with pytest.raises(InputError, match=r"strokes\.tif has several values at each pixel"):
         read_labels(tmp_path / "strokes.tif", image(1, 1, 6, 5, 3), "zyx", classes=CLASSES, unlabelled=0)
 
 

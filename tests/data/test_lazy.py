@@ -206,16 +206,24 @@ def test_a_truncated_stack_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("axes", [None, "zyx"])
 def test_colours_are_no_slices(tmp_path: Path, axes: str | None) -> None:
     tifffile.imwrite(tmp_path / "v.tif", np.zeros((20, 30, 3), np.uint8), photometric="rgb")
-    with pytest.raises(InputError, match=r"v\.tif is a colour image"):
+    with pytest.raises(InputError, match=r"v\.tif has several values at each pixel"):
         opened(tmp_path / "v.tif", axes=axes)
     assert opened(tmp_path / "v.tif", axes="yxc").sizes["c"] == 3
 
 
-def test_stated_channels_are_no_slices_unless_the_axes_are_given(tmp_path: Path) -> None:
+def test_colours_of_a_folder_are_no_slices(tmp_path: Path) -> None:
+    (tmp_path / "v").mkdir()
+    for number in range(4):
+        tifffile.imwrite(tmp_path / f"v/{number}.tif", np.zeros((20, 30, 3), np.uint8), photometric="rgb")
+    with pytest.raises(InputError, match=r"v has several values at each pixel.*axes ZYXS.*'tzyx' has no c"):
+        opened(tmp_path / "v", axes="tzyx")
+    assert opened(tmp_path / "v", axes="zyxc").sizes["c"] == 3
+
+
+def test_stated_channels_that_are_taken_for_slices_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     tifffile.imwrite(tmp_path / "v.tif", PIXELS, imagej=True, metadata={"axes": "CYX"})
-    with pytest.raises(InputError, match=r"says that it has channels .* give --axes zyx if they are none"):
-        opened(tmp_path / "v.tif")
-    assert opened(tmp_path / "v.tif", axes="zyx").sizes["z"] == 4
+    assert opened(tmp_path / "v.tif").sizes["z"] == 4
+    assert "v.tif says that it has channels (axes cyx); it is read as zyx" in caplog.text
 
 
 def test_a_dataset_of_several_is_asked_for(tmp_path: Path) -> None:

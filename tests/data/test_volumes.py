@@ -11,7 +11,7 @@ import pytest
 import tifffile
 from numpy.typing import NDArray
 
-from eseg_zoo.data.volumes import axes_of, read_image, require_finite, sections
+from eseg_zoo.data.volumes import axes_of, chosen_slices, read_image, require_finite, sections
 from eseg_zoo.errors import InputError
 
 STACK = np.random.default_rng(0).integers(0, 255, (4, 6, 5), dtype=np.uint8)
@@ -88,6 +88,17 @@ def test_axes_of_refuses_what_it_cannot_explain(path: Path, shape: tuple[int, ..
     )
 
 
+@pytest.mark.parametrize(("text", "expected"), [(None, range(4)), ("1-2", range(1, 3)), ("3-3", range(3, 4))])
+def test_slices_are_chosen_by_the_first_and_the_last(text: str | None, expected: range) -> None:
+    assert chosen_slices(text, 4, Path("v.tif"), setting="slices") == expected
+
+
+@pytest.mark.parametrize("text", ["", "2", "2-1", "0-4", "-1-2", "a-b"])
+def test_slices_that_are_not_there_are_refused(text: str) -> None:
+    with pytest.raises(InputError, match=rf"slices is {text}, but v\.tif has the slices 0-3, given as first-last"):
+        chosen_slices(text, 4, Path("v.tif"), setting="slices")
+
+
 @pytest.mark.parametrize("said", ["ZYX", "TYX", "CYX", "TZYX", "TCYX"])
 @pytest.mark.parametrize("kind", ["imagej", "ome"])
 def test_a_file_of_more_axes_is_believed_what_it_says(path: Path, said: str, kind: str) -> None:
@@ -114,15 +125,19 @@ RGB = {
 def test_colours_are_refused_where_the_axes_name_no_channels(path: Path, kind: str, axes: str) -> None:
     shape, options = RGB[kind]
     found = refusal(write(path, np.zeros(shape, np.uint8), photometric="rgb", **options), axes)
-    assert found.startswith(f"{path} is a colour image (axes YXS, S for red, green, blue), but axes '{axes}'")
+    told = f"{path} has several values at each pixel, as colour images do (axes YXS, S), but axes '{axes}' has no c"
+    assert found.startswith(told)
 
 
-def test_colours_in_planes_are_channels_that_may_be_slices_after_all(path: Path) -> None:
+def test_colours_in_planes_are_channels_that_may_be_slices_after_all(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     write(path, np.zeros((3, 30, 20), np.uint8), photometric="rgb", planarconfig="separate")
-    with pytest.raises(InputError, match=r"says that it has channels \(axes 'cyx'\).*give --axes zyx if they are none"):
-        axes_of(path, "zyx")
-    assert read_image(path, "zyx").sizes["z"] == 3
+    assert axes_of(path, "zyx") == "zyx"
     assert read_image(path, "cyx").sizes["c"] == 3
+    assert not caplog.records
+    assert read_image(path, "zyx").sizes["z"] == 3
+    assert "says that it has channels (axes cyx); it is read as zyx" in caplog.text
 
 
 def test_colours_are_read_as_channels_where_the_axes_say_so(path: Path) -> None:
@@ -130,29 +145,29 @@ def test_colours_are_read_as_channels_where_the_axes_say_so(path: Path) -> None:
     write(path, colours, photometric="rgb")
     assert axes_of(path, "yxc") == "yxc"
     np.testing.assert_array_equal(read_image(path, "yxc").values[0, :, 0], colours.transpose(2, 0, 1))
-    assert "colour image" in refusal(path, "cyx")
+    assert "several values at each pixel" in refusal(path, "cyx")
 
 
-@pytest.mark.parametrize("axes", ["zyx", "tyx", "tzyx"])
-@pytest.mark.parametrize("kind", ["imagej", "ome"])
-def test_stated_channels_are_no_slices_unless_the_axes_are_given(path: Path, axes: str, kind: str) -> None:
-    write(path, **{kind: True}, metadata={"axes": "CYX"})
-    with pytest.raises(InputError) as caught:
-        axes_of(path, axes)
-    assert str(caught.value) == (
-        f"{path} says that it has channels (axes 'cyx'), but the model was trained on axes '{axes}'; "
-        f"give --axes {axes[-3:]} if they are none"
-    )
-    assert read_image(path, axes[-3:]).sizes["c"] == 1
+@pytest.mark.parametrize(("kind", "said"), [("imagej", "CYX"), ("ome", "CYX"), ("ome", "ZYX")])
+def test_stated_channels_that_are_taken_for_slices_are_told(
+    path: Path, kind: str, said: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    write(path, **{kind: True}, metadata={"axes": said})
+    assert axes_of(path, "zyx") == "zyx"
+    read_image(path, "zyx")
+    told = [record.getMessage() for record in caplog.records]
+    assert told == ([f"{path} says that it has channels (axes cyx); it is read as zyx"] if said == "CYX" else [])
 
 
-def test_channels_of_several_positions_are_no_slices(path: Path) -> None:
+def test_channels_of_several_positions_that_are_taken_for_slices_are_told(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     with tifffile.TiffWriter(path, ome=True) as writer:
         for number in range(2):
             writer.write(STACK + number, photometric="minisblack", metadata={"axes": "CYX"})
-    with pytest.raises(InputError, match="says that it has channels"):
-        axes_of(path, "tzyx")
     assert axes_of(path, "tcyx") == "tcyx"
+    assert read_image(path, axes_of(path, "tzyx")).sizes["t"] == 2
+    assert "says that it has channels (axes tcyx); it is read as tzyx" in caplog.text
 
 
 @pytest.mark.parametrize("options", [{}, {"metadata": None}], ids=["numbered", "bare"])
@@ -258,6 +273,11 @@ def test_every_way_to_write_a_unit_is_understood(path: Path, unit: str, factor: 
     metadata = {"axes": "ZYX", "PhysicalSizeX": 4.0, "PhysicalSizeXUnit": unit}
     image = read_image(write(path, ome=True, metadata=metadata), "zyx")
     assert image.attrs["voxel_size"] == pytest.approx({"x": 4 * factor})
+
+
+def test_a_megametre_is_no_millimetre(path: Path) -> None:
+    metadata = {"axes": "ZYX", "PhysicalSizeX": 4.0, "PhysicalSizeXUnit": "Mm"}
+    assert read_image(write(path, ome=True, metadata=metadata), "zyx").attrs["voxel_size"] == {}
 
 
 def test_a_negative_spacing_of_imagej_is_taken_without_its_sign(path: Path) -> None:

@@ -127,6 +127,12 @@ def test_a_scheduler_without_workers_is_said_and_waited_for(folder: Path, caplog
     assert "has no workers yet" in caplog.text
 
 
+def test_a_device_that_is_not_there_is_refused_before_any_worker_starts(folder: Path) -> None:
+    with pytest.raises(InputError, match=r"device is 'cuda:99'; this machine has cpu"):
+        predict(folder, "out.ome.zarr", Computing(workers=1, device="cuda:99"))
+    assert sorted(path.name for path in folder.iterdir()) == ["model.pt", "v.npy"]
+
+
 @pytest.mark.parametrize("failing", ["a chunk", "the report"])
 def test_after_an_error_no_chunk_is_being_made(failing: str) -> None:
     slow_began, being_made = threading.Event(), threading.Event()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +14,7 @@ from eseg_zoo.config import Run, load_run
 from eseg_zoo.inference.predict import Predictor, WantedMaps, predict_file
 from eseg_zoo.training.data import read_training_data
 from eseg_zoo.training.run import train
+from training.runs import run_in, write_inputs
 
 SIZES = {"t": 3, "z": 2, "c": 2, "y": 48, "x": 40}
 # Brightness of the left and of the right half in each channel.
@@ -98,14 +98,12 @@ def test_every_frame_is_normalised_by_the_statistics_in_the_model(tmp_path: Path
     np.testing.assert_allclose(checkpoint.segmenter_state["std"].flatten(), stored.std((0, 2, 3)), rtol=1e-6)
 
 
-@pytest.mark.parametrize("said", ["CYX", "ZYX"])
-def test_channels_that_are_read_as_slices_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture, said: str) -> None:
-    write_series(tmp_path, "tyx")
-    for name in ("series.tif", "labels.tif"):
-        pixels = tifffile.imread(tmp_path / name)
-        tifffile.imwrite(tmp_path / name, pixels, imagej=True, metadata={"axes": said})
-    with caplog.at_level(logging.WARNING):
-        read_training_data(load_run(tmp_path / "run.yaml"))
-    told = [record.getMessage() for record in caplog.records]
-    assert len(told) == (said == "CYX")
-    assert not told or "series.tif says that it has channels (axes cyx), but axes in the run is tyx" in told[0]
+def test_images_of_unequal_types_are_told_and_the_sample_fits_all(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_inputs(tmp_path)
+    deep = tifffile.imread(tmp_path / "image.tif").astype(np.uint16) * 257
+    tifffile.imwrite(tmp_path / "deep.tif", deep, photometric="minisblack")
+    model = train(run_in(tmp_path, images=["image.tif", "deep.tif"], labels=["labels.tif", "labels.tif"]))
+    assert f"deep.tif holds uint16 pixels, but {tmp_path / 'image.tif'} uint8: they must mean the same" in caplog.text
+    assert Checkpoint.load(model).image_dtype == "uint16"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -231,6 +232,16 @@ def test_resuming_a_finished_training_changes_nothing(folder: Path, uninterrupte
     shutil.copytree(out, folder / "copied")
     run = run_of(folder, "averaged weights", out="copied")
     assert_same_training(train(run, resume=True).parent, out)
+
+
+def test_a_stage_that_an_earlier_version_finished_is_taken_up(
+    folder: Path, uninterrupted: Callable[[str], Path]
+) -> None:
+    whole = uninterrupted("plain")
+    shutil.copytree(whole, folder / "older")
+    done = folder / "older" / "supervised" / "finished.json"
+    done.write_text(json.dumps(json.loads(done.read_text()) | {"validation": {"mean_dice": 0.5}}))
+    assert_same_training(train(run_of(folder, "plain", out="older"), resume=True).parent, whole)
 
 
 def test_a_training_is_resumed_from_any_working_directory(unfinished: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,12 +16,14 @@ import torch
 from eseg_zoo.checkpoint import Checkpoint
 from eseg_zoo.config import load_run
 from eseg_zoo.correction import Correction
-from eseg_zoo.errors import InputError, OutputError, TrainingError
+from eseg_zoo.errors import ConfigError, InputError, OutputError, TrainingError
 from eseg_zoo.inference.evaluate import evaluate_files
 from eseg_zoo.inference.predict import Predictor
 from eseg_zoo.model.prior import MixturePrior
+from eseg_zoo.training.batches import StepBatch
 from eseg_zoo.training.data import read_training_data
 from eseg_zoo.training.run import train
+from eseg_zoo.training.stages import Supervised
 from training.runs import CLASSES, SEMI_SUPERVISED, TRAINING, learnt, write_run
 
 LEARNT = {"steps": 60, "epoch_steps": 20, "batch_size": 16, "accelerator": "cpu"}  # enough to be sure of both classes
@@ -125,11 +127,12 @@ def test_every_augmentation_and_the_other_optimiser_schedule_and_average_train_r
 def test_nothing_is_deleted_that_no_training_wrote(inputs: Path) -> None:
     stage = inputs / "out" / "supervised"
     stage.mkdir(parents=True)
-    (stage / "notes.txt").write_text("mine")
+    for name in ("notes.txt", "metrics.mine.csv"):
+        (stage / name).write_text("mine")
     run = load_run(inputs / "run.yaml")
     train(run)
     train(run, force=True)
-    assert (stage / "notes.txt").read_text() == "mine"
+    assert [(stage / name).read_text() for name in ("notes.txt", "metrics.mine.csv")] == ["mine"] * 2
 
 
 def test_files_of_an_unknown_training_are_refused_without_force(inputs: Path) -> None:
@@ -148,9 +151,36 @@ def test_a_new_training_leaves_no_stage_of_the_one_before(inputs: Path) -> None:
     assert {path.name for path in out.iterdir()} == {"model.pt", "run.json", "supervised"}
 
 
+def test_a_training_does_not_delete_the_pretraining_that_it_starts_from(inputs: Path) -> None:
+    train(load_run(write_run(inputs, pretraining={"steps": 2})))
+    run = load_run(write_run(inputs, pretraining={"start": "out/pretraining/last.ckpt"}))
+    with pytest.raises(ConfigError, match=r"pretraining\.start is .*last\.ckpt, which a new training in .* replaces"):
+        train(run, force=True)
+    assert run.pretraining.start is not None
+    assert run.pretraining.start.exists()
+    assert (run.out / "model.pt").exists()
+
+
+def test_a_training_that_diverges_late_keeps_its_best_weights(
+    inputs: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    step = Supervised.training_step
+
+    def diverge(self: Supervised, batch: StepBatch, index: int) -> torch.Tensor:
+        return step(self, batch, index) * (torch.nan if self.global_step > 6 else 1)
+
+    monkeypatch.setattr(Supervised, "training_step", diverge)
+    out = train(load_run(inputs / "run.yaml")).parent
+    assert "The best weights so far become the model: the weights are no longer finite after step 12" in caplog.text
+    best, checkpoint = torch.load(out / "supervised/best.ckpt", weights_only=True), Checkpoint.load(out / "model.pt")
+    assert best["global_step"] == 6
+    key = "classifier.head.classify.weight"
+    assert torch.equal(checkpoint.segmenter_state[key], best["state_dict"][f"hvae.{key}"])
+
+
 def test_a_training_that_diverges_says_so(inputs: Path) -> None:
     run = load_run(write_run(inputs, training=TRAINING | {"learning_rate": 1e30}))
-    message = r"the weights are no longer finite after step 6.*lower training\.learning_rate, which is 1e\+30"
+    message = r"the weights are no longer finite after step 6.* --force and a lower training\.learning_rate than 1e\+30"
     with pytest.raises(TrainingError, match=message):
         train(run)
     assert not (run.out / "model.pt").exists()

@@ -111,6 +111,14 @@ def test_images_of_the_same_voxel_size_as_far_as_they_state_it_train(tmp_path: P
     assert read_training_data(load_run(write_two_volumes(tmp_path, sizes))).voxel_size == SERIAL_SECTIONS
 
 
+def test_other_pixel_sizes_are_only_told_to_a_network_of_planes(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = load_run(write_two_volumes(tmp_path, {"y": 0.0051}, network={"width": 4, "latents": 2}))
+    assert read_training_data(run).voxel_size == SERIAL_SECTIONS
+    assert "other.tif has voxels of 0.0051 µm along y, but " in caplog.text
+
+
 def test_the_thickness_of_slices_is_nothing_to_a_network_of_planes(tmp_path: Path) -> None:
     run = load_run(write_two_volumes(tmp_path, {"z": 0.04}, network={"width": 4, "latents": 2}))
     assert read_training_data(run).voxel_size == SERIAL_SECTIONS
