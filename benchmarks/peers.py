@@ -118,12 +118,12 @@ def make_report(wanted: Mapping[Line, Sequence[Row]], outcomes: Mapping[Row, Out
 
 def draw_curve(wanted: Mapping[Line, Sequence[Row]], outcomes: Mapping[Row, Outcome], path: Path) -> None:
     """Write a PNG: mean Dice over labelled pixels, with and without the correction, bars of one standard deviation."""
-    figure = Figure(figsize=(10, 4.2), layout="constrained")
+    figure = Figure(figsize=(10, 4.6), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
     for panel, key in zip(panels, ("argmax", "corrected"), strict=True):
         _draw_panel(panel, key, wanted, outcomes)
     panels[0].set_ylabel("mean Dice, slices 12-13")
-    figure.legend(*panels[1].get_legend_handles_labels(), loc="outside lower center", ncols=5, fontsize="small")
+    figure.legend(*panels[1].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize="small")
     with replacing(path, force=True) as temporary:
         figure.savefig(temporary, dpi=120)
 
