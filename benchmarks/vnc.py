@@ -105,10 +105,16 @@ class Judged:
     corrected: dict[str, float]
 
 
-def judge_method(predict: LogitsOfSlice, volume: Volume) -> Judged:
-    """Return the judgement of a method that is given the common correction."""
+def correct(predict: LogitsOfSlice, volume: Volume) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+    """Return logits (slices, classes, y, x) of slices 12-13: calibrated, and then corrected for frequencies too."""
     found = np.stack([predict(volume.raw[z]) for z in UNSEEN])
     correction = common_correction(predict, volume, held_out=found)
     calibrated = np.stack([correction.calibrate(logits) for logits in found])
+    return calibrated, calibrated + correction.shift[:, None, None]
+
+
+def judge_method(predict: LogitsOfSlice, volume: Volume) -> Judged:
+    """Return the judgement of a method that is given the common correction."""
+    calibrated, corrected = correct(predict, volume)
     truth = volume.labels["dense"][list(UNSEEN)]
-    return Judged(judge(calibrated, truth), judge(calibrated + correction.shift[:, None, None], truth))
+    return Judged(judge(calibrated, truth), judge(corrected, truth))
