@@ -22,7 +22,7 @@ class OutputError(EsegError):
 
 
 class TrainingError(EsegError):
-    """The training diverged: its weights are no longer finite."""
+    """A training ends without a model: its weights are no longer finite, or it was stopped in pre-training."""
 
 
 class ClusterError(EsegError):

@@ -17,7 +17,7 @@ import torch
 from eseg_zoo.config import Run, TrainingSettings
 from eseg_zoo.data.patches import PatchGeometry
 from eseg_zoo.data.sampling import PatchSource
-from eseg_zoo.errors import CheckpointError, ConfigError, OutputError
+from eseg_zoo.errors import CheckpointError, ConfigError, OutputError, TrainingError
 from eseg_zoo.model.dense import Architecture
 from eseg_zoo.model.hvae import HVAE
 from eseg_zoo.output import make_folder, refuse_existing
@@ -67,9 +67,9 @@ def train(run: Run, *, force: bool = False, resume: bool = False) -> Path:
     command line is started again for each of the other processes, which end here without writing anything.
 
     Raises `InputError` for unusable data, `ConfigError` when the settings differ from those of the training to resume,
-    `OutputError` when there is a model or an unfinished training in `out` already (unless `force`), when it cannot be
-    written to, or after an interruption of pre-training, and `TrainingError` when the weights are no longer finite and
-    there are no earlier ones.
+    `OutputError` when there is a model or an unfinished training in `out` already (unless `force`), or when it cannot
+    be written to, and `TrainingError` after an interruption of pre-training, or when the weights of a stage are no
+    longer finite and it has no earlier ones that were validated.
     """
     target = run.out / "model.pt"
     refuse_existing(target, force=force or resume)
@@ -95,7 +95,7 @@ def train(run: Run, *, force: bool = False, resume: bool = False) -> Path:
     if not is_first():
         return target
     if plan.kind is Pretraining:
-        raise OutputError(f"{run.out} has no model yet: pre-training learns no class; --resume goes on")
+        raise TrainingError(f"{run.out} has no model yet: pre-training learns no class; --resume goes on")
     model = finish(run, data, source, hvae, architecture, steps=steps, seconds=seconds)
     model.save(target, force=force or resume)
     return target

@@ -17,7 +17,7 @@ import torch
 
 from eseg_zoo.checkpoint import Checkpoint
 from eseg_zoo.config import Run, load_run
-from eseg_zoo.errors import CheckpointError, ConfigError, OutputError
+from eseg_zoo.errors import CheckpointError, ConfigError, OutputError, TrainingError
 from eseg_zoo.training import fit as fit_module
 from eseg_zoo.training.run import plans, train
 from eseg_zoo.training.stages import Pretraining, SemiSupervised, Stage, Supervised
@@ -266,7 +266,7 @@ def test_ctrl_c_in_pretraining_writes_no_model_and_the_training_resumes_to_the_s
     expected, run = uninterrupted("pre-training"), run_of(folder, "pre-training", out="stopped in pre-training")
     with monkeypatch.context() as planted:
         at_step(planted, Pretraining, 4, press_ctrl_c)
-        with pytest.raises(OutputError, match="has no model yet: pre-training learns no class; --resume goes on"):
+        with pytest.raises(TrainingError, match="has no model yet: pre-training learns no class; --resume goes on"):
             train(run)
     assert not (run.out / "model.pt").exists()
     assert_same_training(train(run, resume=True).parent, expected)
