@@ -4,12 +4,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test check interop bench bench-accuracy ablation clean
+.PHONY: demo test quick check interop bench bench-accuracy ablation clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("eseg_zoo needs Python 3.11 or newer, this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,benchmarks]'
 	touch $@
 
 demo: $(READY)  ## train on a synthetic EM volume, export, verify, predict, and leave a report in demo/
@@ -18,11 +18,13 @@ demo: $(READY)  ## train on a synthetic EM volume, export, verify, predict, and 
 test: $(READY)  ## the test suite, one process a core up to four, each with one thread
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4
 
+quick: $(READY)  ## the tests but the slow ones
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 -m 'not slow'
+
 check: $(READY)  ## style, types and import directions
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	MYPYPATH=export:tests $(BIN)/mypy -p interop --exclude probes
 	$(BIN)/lint-imports
 
 interop: $(READY)  ## the package in its consumers' own runtimes: PACKAGE=model.zip CKPT=model.pt, or else the demo's

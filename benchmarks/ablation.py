@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from eseg_zoo.config import PRESETS, TrainingSettings
 from learners import merged
 from report import CROSS_ENTROPY_ALONE, Report, network_row, parse, run, spread, supervised_steps
 from rows import Outcome, Row
@@ -37,19 +38,25 @@ WITHOUT_STAGE: dict[str, dict[str, Any]] = {
     "semi-supervised stage": {},
     "all but cross-entropy": CROSS_ENTROPY_ALONE,
 }
+# The preset of the paper with the network and the batches of the small one: at its own learning rate, which is low for
+# so few steps, and at the default one.
+SMALL = PRESETS["small"]
+PUBLISHED: dict[str, Any] = {
+    "preset": "paper",
+    "network": SMALL["network"],
+    "training": {key: SMALL["training"][key] for key in ("batch_size", "patience")},
+    "semi_supervised": {key: SMALL["semi_supervised"][key] for key in ("labelled", "unlabelled")},
+}
+DEFAULT_RATE: dict[str, Any] = {
+    "training": {key: getattr(TrainingSettings(), key) for key in ("learning_rate", "warmup")}
+}
 # What is off by default, and weights other than the published ones.
 SWITCHED_ON: dict[str, dict[str, Any]] = {
     "inpainting weighted 3": {"loss": {"alpha": 3}},
     "KL weighted 0.1": {"loss": {"beta": 0.1}},
     "contrastive weighted 0.3": {"loss": {"gamma": 0.3}},
-    "averaged weights": {"training": {"ema": 0.99}},
-    "pseudo-labels of neighbours": {"semi_supervised": {"radius": 5}},
-    "pseudo-labels by class means": {"semi_supervised": {"labeller": "class_means", "confidence": [0.5, 0.99]}},
-    "pseudo-labels above a rising threshold": {"semi_supervised": {"confidence": [0.5, 0.99]}},
-    "a prior that is not learnt": {"network": {"learn_prior": False}},
-    "Adamax": {"training": {"optimiser": "adamax"}},
-    "a plateau schedule": {"training": {"schedule": "plateau"}},
-    "pre-training": {"pretraining": {"steps": 300}},
+    "the published training": PUBLISHED,
+    "the published training at the default rate": merged(PUBLISHED, DEFAULT_RATE),
     "zoom, elastic and blur": {"augmentation": {"zoom": 0.1, "elastic": 3, "blur": 1}},
 }
 

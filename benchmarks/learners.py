@@ -16,9 +16,11 @@ from numpy.typing import NDArray
 import unet
 from eseg_zoo.checkpoint import Checkpoint
 from eseg_zoo.config import PRESETS, NetworkSettings, TrainingSettings, load_run
-from eseg_zoo.inference.predict import Predictor
-from eseg_zoo.inference.volume import predict_section
-from eseg_zoo.training.run import train
+from eseg_zoo.images.opening import open_image
+from eseg_zoo.inference.network import Predictor
+from eseg_zoo.inference.tiles import logits_of_window, tile_size, tiles_of
+from eseg_zoo.patches.sections import Section, sections_of
+from eseg_zoo.training.run import train_run
 from forest import PixelForest
 from multiply_adds import prediction_cost, training_cost
 from rows import Outcome, Row
@@ -131,7 +133,7 @@ def _train_and_judge(volume: Volume, row: Row, folder: Path, files: Mapping[str,
     run = folder / "run.yaml"
     run.write_text(yaml.safe_dump(merged(settings, row.settings), sort_keys=False), encoding="utf-8")
     started = time.process_time()
-    model = train(load_run(run), force=True)
+    model = train_run(load_run(run), force=True)
     seconds = time.process_time() - started
     checkpoint = Checkpoint.load(model)
     judged = judge_checkpoint(checkpoint, volume)
@@ -151,15 +153,25 @@ def _span(slices: range) -> str:
 
 def judge_checkpoint(checkpoint: Checkpoint, volume: Volume) -> Judged:
     """Return the judgement of a trained model as it is, and without its correction for class frequencies."""
-    segmenter = Predictor(checkpoint, device="cpu").segmenter
+    predictor = Predictor(checkpoint, device="cpu")
+    stack = volume.raw[:, None] if checkpoint.architecture.channels == 1 else with_neighbours(volume.raw)
+    sections = sections_of(open_image(stack, axes="zcyx"), checkpoint.dims)
     if checkpoint.dims == 3:
-        found = predict_section(segmenter, volume.raw[None])[:, list(UNSEEN)].swapaxes(0, 1)
+        logits = logits_of_section(predictor, sections[0])[:, list(UNSEEN)].swapaxes(0, 1)
     else:
-        slices = volume.raw[:, None] if checkpoint.architecture["channels"] == 1 else with_neighbours(volume.raw)
-        found = np.stack([predict_section(segmenter, slices[z]) for z in UNSEEN])
+        logits = np.stack([logits_of_section(predictor, sections[z]) for z in UNSEEN])
+    shift = predictor.segmenter.log_prior_shift.numpy().reshape(-1, 1, 1)
     truth = volume.labels["dense"][list(UNSEEN)]
-    weights = np.exp(-segmenter.log_prior_shift.numpy().reshape(-1, 1, 1))  # takes the shift of the logits back
-    return Judged(judge(found * weights, truth), judge(found, truth))
+    return Judged(judge(logits, truth), judge(logits / float(predictor.segmenter.temperature) + shift, truth))
+
+
+def logits_of_section(predictor: Predictor, section: Section) -> NDArray[np.float32]:
+    """Return class-balanced logits (classes, *space) of a section."""
+    shape = predictor.checkpoint.architecture
+    logits = np.empty((shape.classes, *section.space), np.float32)
+    for window in tiles_of(section.space, tile_size(shape, section.space)):
+        logits[(slice(None), *window)] = logits_of_window(predictor, section, window)
+    return logits
 
 
 def learn_forest(volume: Volume, row: Row, folder: Path) -> Outcome:
@@ -203,9 +215,11 @@ def _learn_unet(
     tiles = round(settings.batch_size * training_cost(architecture) / (3 * cost * unet.TILE**2))
     torch.manual_seed(row.seed)
     network = unet.UNet(width, len(CLASSES))
-    examples = [unet.Examples(volume.raw[list(part)], labels[list(part)]) for part in (TRAINING, UNSEEN)]
+    training, unseen = (unet.Examples(volume.raw[list(part)], labels[list(part)]) for part in (TRAINING, UNSEEN))
     started = time.process_time()
-    trained = unet.train_unet(network, *examples, draw, settings=settings, tiles=tiles, seed=row.seed, weights=weights)
+    trained = unet.train_unet(
+        network, training, unseen, draw, settings=settings, tiles=tiles, seed=row.seed, weights=weights
+    )
     seconds = time.process_time() - started
     judged = judge_method(trained.logits, volume)
     parameters = sum(p.numel() for p in network.parameters())

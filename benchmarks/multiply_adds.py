@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -24,7 +24,8 @@ def multiply_adds(module: nn.Module, *inputs: Tensor) -> int:
     """
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         module(*inputs)
-    return int(counter.get_total_flops()) // 2  # torch counts the product and the sum
+    operations: int = counter.get_total_flops()
+    return operations // 2  # torch counts the product and the sum
 
 
 class _BytesWritten(TorchDispatchMode):
@@ -53,35 +54,34 @@ def bytes_written(call: Callable[..., Any], *inputs: Tensor) -> int:
     return counter.total
 
 
-def prediction_cost(architecture: Mapping[str, Any]) -> float:
+def prediction_cost(architecture: Architecture) -> float:
     """Return the multiply-adds per pixel of a whole slice, margin included, of this project's network."""
-    shape = Architecture(**architecture)
     with torch.device("meta"):
-        classifier = Classifier(shape).eval()
-        sides = (SIDE + 2 * margin for margin in shape.geometry.margin)
-        return multiply_adds(classifier, torch.empty(1, shape.channels, *sides)) / SIDE**2
+        classifier = Classifier(architecture).eval()
+        sides = (SIDE + 2 * margin for margin in architecture.geometry.margin)
+        return multiply_adds(classifier, torch.empty(1, architecture.channels, *sides)) / SIDE**2
 
 
-def training_cost(architecture: Mapping[str, Any], *, cells: int = 1) -> int:
+def training_cost(architecture: Architecture, *, cells: int = 1) -> int:
     """Return the multiply-adds of training on one patch with a region of `cells` cells a side, decoder included.
 
     They are those of a pass forward and of the pass backward, which is twice as much.
     """
-    shape = Architecture(**architecture)
     with torch.random.fork_rng(devices=[]):
-        return 3 * multiply_adds(HVAE(shape).eval(), torch.zeros(1, shape.channels, *_sides(shape, cells)))
+        return 3 * multiply_adds(HVAE(architecture).eval(), _patch(architecture, cells))
 
 
-def semi_supervised_cost(architecture: Mapping[str, Any], settings: SemiSupervisedSettings) -> int:
+def semi_supervised_cost(architecture: Architecture, settings: SemiSupervisedSettings) -> int:
     """Return the multiply-adds of one step of the semi-supervised stage: student and teacher."""
-    shape, cells = Architecture(**architecture), settings.cells or UNLABELLED_CELLS[architecture["dims"]]
+    cells = settings.cells or UNLABELLED_CELLS[architecture.dims]
     with torch.random.fork_rng(devices=[]):
-        labels = multiply_adds(Classifier(shape).eval(), torch.zeros(1, shape.channels, *_sides(shape, cells)))
+        labels = multiply_adds(Classifier(architecture).eval(), _patch(architecture, cells))
     unlabelled = training_cost(architecture, cells=cells) + labels
     return settings.labelled * training_cost(architecture) + settings.unlabelled * unlabelled
 
 
-def _sides(shape: Architecture, cells: int) -> list[int]:
-    """Return the size of a patch along each axis, in pixels."""
-    geometry = shape.geometry
-    return [cells * stride + 2 * margin for stride, margin in zip(geometry.stride, geometry.margin, strict=True)]
+def _patch(architecture: Architecture, cells: int) -> Tensor:
+    """Return a patch (1, c, *space) of zeros with a region of `cells` cells a side."""
+    geometry = architecture.geometry
+    sides = [cells * stride + 2 * margin for stride, margin in zip(geometry.stride, geometry.margin, strict=True)]
+    return torch.zeros(1, architecture.channels, *sides)

@@ -13,28 +13,28 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
 from eseg_zoo.checkpoint import Checkpoint
-from eseg_zoo.data.volumes import axes_of, chosen_slices, read_image, sections
-from eseg_zoo.inference.volume import predict_section, prepare
-from eseg_zoo.model.dense import DenseSegmenter
+from eseg_zoo.images.opening import open_image
+from eseg_zoo.images.slices import chosen_slices
+from eseg_zoo.inference.network import Predictor
+from eseg_zoo.inference.predict import Reading, open_for
+from eseg_zoo.inference.tiles import predict_section
+from eseg_zoo.patches.sections import Section, sections_of
 
 
-def changed_labels(segmenter: DenseSegmenter, section: NDArray[np.generic]) -> NDArray[np.float64]:
+def changed_labels(predictor: Predictor, section: Section) -> NDArray[np.float64]:
     """Return the share of labels (stride y, stride x) that differ at each offset, 0..1."""
-    whole = predict_section(segmenter, section).argmax(0)
-    border = [
-        stride + margin for stride, margin in zip(segmenter.geometry.stride, segmenter.geometry.margin, strict=True)
-    ]
-    inner = tuple(slice(b, -b) for b in border)
-    changed = np.zeros(segmenter.geometry.stride)
+    whole, geometry = predict_section(predictor, section).argmax(0), predictor.checkpoint.geometry
+    inner = tuple(slice(s + m, -(s + m)) for s, m in zip(geometry.stride, geometry.margin, strict=True))
+    changed = np.zeros(geometry.stride)
     for offset in np.ndindex(changed.shape):
-        tile = section[(slice(None), *(slice(o, None) for o in offset))]
-        labels = predict_section(segmenter, tile).argmax(0)
+        rest = section.read([slice(o, n) for o, n in zip(offset, section.space, strict=True)])
+        tile = sections_of(open_image(rest, axes="c" + "zyx"[-len(offset) :]), len(offset))[0]
+        labels = predict_section(predictor, tile).argmax(0)
         aligned = np.full_like(whole, -1)
         aligned[tuple(slice(o, None) for o in offset)] = labels
         changed[offset] = (aligned[inner] != whole[inner]).mean()
@@ -48,11 +48,11 @@ def main() -> None:
     parser.add_argument("image", type=Path)
     parser.add_argument("--slices", default="12-13")
     options = parser.parse_args()
-    checkpoint = Checkpoint.load(options.model)
-    segmenter = prepare(checkpoint.segmenter(), torch.device("cpu"))
-    found = sections(read_image(options.image, axes_of(options.image, checkpoint.axes)), checkpoint.dims)
-    chosen = chosen_slices(options.slices, len(found), options.image, setting="--slices")
-    changed = 100 * np.mean([changed_labels(segmenter, found[z]) for z in chosen], 0)
+    predictor = Predictor(Checkpoint.load(options.model), device="cpu")
+    image = open_for(predictor.checkpoint, options.image, Reading())
+    found = sections_of(image, predictor.checkpoint.dims)
+    chosen = chosen_slices(options.slices, len(found), image.name, setting="--slices")
+    changed = 100 * np.mean([changed_labels(predictor, found[z]) for z in chosen], 0)
     table = Table("y \\ x", *(str(x) for x in range(changed.shape[1])), title="labels changed, %")
     for y, row in enumerate(changed):
         table.add_row(str(y), *(f"{value:.2f}" for value in row))

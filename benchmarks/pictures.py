@@ -13,7 +13,7 @@ licence does not let such pictures into this repository.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +27,12 @@ from numpy.typing import NDArray
 
 from eseg_zoo.checkpoint import Checkpoint
 from eseg_zoo.colours import class_colours
-from eseg_zoo.inference.predict import Predictor
-from eseg_zoo.inference.volume import predict_section
+from eseg_zoo.images.opening import open_image
+from eseg_zoo.inference.network import Predictor
+from eseg_zoo.inference.tiles import predict_section
 from eseg_zoo.metrics import Confusion
 from eseg_zoo.output import replacing
+from eseg_zoo.patches.sections import sections_of
 from forest import PixelForest
 from vnc import CLASSES, TRAINING, UNSEEN, Volume, correct
 
@@ -41,8 +43,9 @@ PALE = 0.35  # share of the colour that is left where a map is right
 
 def network_map(model: Path, volume: Volume) -> NDArray[np.intp]:
     """Return the class indices (slices, y, x) that a checkpoint finds in the unseen slices."""
-    segmenter = Predictor(Checkpoint.load(model), device="cpu").segmenter
-    return np.stack([predict_section(segmenter, volume.raw[z][None]).argmax(0) for z in UNSEEN])
+    predictor = Predictor(Checkpoint.load(model), device="cpu")
+    sections = sections_of(open_image(volume.raw, axes="zyx"), predictor.checkpoint.dims)
+    return np.stack([predict_section(predictor, sections[z]).argmax(0) for z in UNSEEN])
 
 
 def forest_map(labels: NDArray[np.uint8], volume: Volume) -> NDArray[np.intp]:
@@ -78,12 +81,13 @@ def coloured(found: NDArray[np.integer], truth: NDArray[np.integer]) -> NDArray[
     """Return a map (y, x) as colours (y, x, 3), 0..1: pale where it is right."""
     colours = np.array([to_rgb(colour) for colour in class_colours(len(CLASSES))])
     shown = colours[found]
-    return np.where((found == truth)[..., None], 1 - PALE * (1 - shown), shown)
+    pale: NDArray[np.float64] = np.where((found == truth)[..., None], 1 - PALE * (1 - shown), shown)
+    return pale
 
 
 def draw(
     truth: NDArray[np.integer],
-    maps: dict[str, NDArray[np.integer]],
+    maps: Mapping[str, NDArray[np.integer]],
     places: Sequence[tuple[int, ...]],
     path: Path,
     *,
@@ -111,8 +115,8 @@ def draw(
         figure.savefig(temporary, dpi=110)
 
 
-def _show(panel: Axes, picture: NDArray[Any], title: str, **how: str) -> None:
-    panel.imshow(picture, **how)
+def _show(panel: Axes, picture: NDArray[Any], title: str, cmap: str | None = None) -> None:
+    panel.imshow(picture, cmap=cmap)
     panel.set_title(title, fontsize="small")
     panel.set_axis_off()
 

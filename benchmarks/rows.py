@@ -91,7 +91,7 @@ def complete(rows: Sequence[Row], task: Task, out: Path, *, jobs: int, console: 
     console.print(f"{len(rows)} rows, {len(rows) - len(waiting)} of them finished before")
     os.environ["OMP_NUM_THREADS"] = "1"  # read by the processes to come, before they import torch
     context = multiprocessing.get_context("spawn")
-    running: dict[int, tuple[Any, Row, float]] = {}
+    running: dict[Any, tuple[Any, Row, float]] = {}
     failed: list[Row] = []
     try:
         while waiting or running:
@@ -101,7 +101,7 @@ def complete(rows: Sequence[Row], task: Task, out: Path, *, jobs: int, console: 
                 process.start()
                 running[process.sentinel] = (process, row, time.monotonic())
             for sentinel in wait(list(running)):
-                process, row, started = running.pop(sentinel)  # type: ignore[index]
+                process, row, started = running.pop(sentinel)
                 process.join()
                 if not _report(row, out, time.monotonic() - started, len(waiting) + len(running), console):
                     failed.append(row)

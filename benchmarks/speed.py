@@ -3,10 +3,12 @@
     python benchmarks/speed.py [--ckpt model.pt] [--sides 1024 2048 4096 8192]
 
 Patch by patch is what the published ε-Seg code does: one patch, one pixel. Eager is the checkpoint as it is, the whole
-image at once; `eseg predict` is what the command does with one section. The U-Net has the multiply-adds of the small
-preset, the random forest is the one of the accuracy benchmark. Without a checkpoint the networks of the small preset
-have random weights, which the time does not depend on: for planes (1024 x 1024), for volumes whose z is as fine as y
-and x, and for volumes of thick sections (64 x 256 x 256). Read the ratios: seconds differ between machines.
+image at once; `eseg predict` is what the command does with one section on one thread. `Model.predict` is the whole of
+the command in memory: of eight planes, or of a volume, a pass of the network on each core. The U-Net has the
+multiply-adds of the small preset, the random forest is the one of the accuracy benchmark. Without a checkpoint the
+networks of the small preset have random weights, which the time does not depend on: for planes (1024 x 1024), for
+volumes whose z is as fine as y and x, and for volumes of thick sections (64 x 256 x 256). Read the ratios: seconds
+differ between machines.
 
 Every measurement has a process of its own, so that none sees the memory or the settings of another. Memory is what the
 runs add at most to the process (Linux). The share compares multiply-adds per second with what a plain 3x3 convolution
@@ -30,14 +32,21 @@ from rich.console import Console
 from rich.table import Table
 
 from eseg_zoo.checkpoint import Checkpoint
-from eseg_zoo.inference.volume import prepare
+from eseg_zoo.inference.network import prepare
 from multiply_adds import bytes_written, multiply_adds
-from ways import PEERS, WAYS, Way, eseg_predict, patch_by_patch, plain_convolution, untrained
+from ways import PEERS, WAYS, Way, eseg_predict, patch_by_patch, plain_convolution, predict_stack, untrained
 
 SPACE = {2: (1024, 1024), 3: (64, 256, 256)}
 REPEATS = {2: 3, 3: 1}
 # Voxels of the untrained networks of volumes, z as a multiple of y and x.
 VOLUMES = {"volume, fine z": 1.0, "volume, coarse z": 5.0}
+
+
+# What is compared on one thread and two.
+THREADED: dict[str, Way] = {
+    "`Model.predict`": predict_stack,
+    **{name: WAYS[name] for name in ("TorchScript", "ONNX Runtime")},
+}
 
 
 @dataclass(frozen=True)
@@ -122,18 +131,18 @@ def costs(checkpoint: Checkpoint, space: tuple[int, ...]) -> tuple[float, float]
     """Return the multiply-adds and the written bytes of one pixel or voxel of a whole image."""
     segmenter = prepare(checkpoint.segmenter(), torch.device("cpu"))
     padded = [n + 2 * margin for n, margin in zip(space, segmenter.geometry.margin, strict=True)]
-    image = torch.rand(1, checkpoint.architecture["channels"], *padded)
+    image = torch.rand(1, checkpoint.architecture.channels, *padded)
     counted = multiply_adds(segmenter.classifier, image), bytes_written(segmenter.probabilities, image)
     return counted[0] / prod(space), counted[1] / prod(space)
 
 
 def table_of_threads(checkpoints: dict[str, Checkpoint], console: Console) -> None:
-    """Print what a second thread brings."""
+    """Print what a second thread brings; the command runs a pass of the network on each, and the files share one."""
     table = Table("network", "way to run", "one thread", "two threads", "times faster", title="seconds per million")
     for network, checkpoint in checkpoints.items():
-        for name in ("`eseg predict`", "TorchScript", "ONNX Runtime"):
+        for name, way in THREADED.items():
             one, two = (
-                measure(WAYS[name], checkpoint, SPACE[checkpoint.dims], threads=n, repeats=REPEATS[checkpoint.dims])
+                measure(way, checkpoint, SPACE[checkpoint.dims], threads=n, repeats=REPEATS[checkpoint.dims])
                 for n in (1, 2)
             )
             seconds = (f"{one.per_million:.3g}", f"{two.per_million:.3g}")

@@ -11,6 +11,7 @@ import copy
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,9 +20,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from eseg_zoo.config import TrainingSettings
-from eseg_zoo.data.patches import Symmetry
-from eseg_zoo.data.sampling import AnchorSet, draw_balanced
 from eseg_zoo.metrics import soft_dice
+from eseg_zoo.patches.anchors import AnchorSet
+from eseg_zoo.patches.geometry import Symmetry
 from eseg_zoo.training.optimisation import cosine_share
 from multiply_adds import SIDE, multiply_adds
 
@@ -86,8 +87,8 @@ def width_for(wanted: float, classes: int) -> int:
 
 def near_labels(labels: NDArray[np.integer]) -> DrawPlaces:
     """Return a source of labelled pixels, each class as often as any other; labels (z, y, x) are -1 or the class."""
-    anchors = AnchorSet.of([section.astype(np.int16) for section in labels], range(len(labels)))
-    return lambda count, rng: draw_balanced(anchors, count, rng).places
+    anchors = AnchorSet.of(np.argwhere(labels >= 0), labels[labels >= 0].astype(np.int64))
+    return lambda count, rng: anchors.draw_balanced(count, rng).places
 
 
 def anywhere(labels: NDArray[np.integer]) -> DrawPlaces:
@@ -99,7 +100,7 @@ def anywhere(labels: NDArray[np.integer]) -> DrawPlaces:
 class Examples:
     """Slices (z, y, x) of raw intensities and their labels: -1 not labelled, else the class."""
 
-    images: NDArray[np.generic]
+    images: NDArray[Any]
     labels: NDArray[np.int16]
 
 
@@ -119,9 +120,9 @@ class TileSource:
         labels = np.full((count, TILE, TILE), -1, np.int64)
         inner = slice(BORDER, TILE - BORDER)
         offsets = self.rng.integers(BORDER, TILE - BORDER, size=(count, 2))
-        for i, (z, *place) in enumerate(self.draw(count, self.rng).tolist()):
+        symmetries = Symmetry.draw(2, count, self.rng)
+        for i, ((z, *place), symmetry) in enumerate(zip(self.draw(count, self.rng).tolist(), symmetries, strict=True)):
             y, x = (slice(p + TILE - o, p + 2 * TILE - o) for p, o in zip(place, offsets[i].tolist(), strict=True))
-            symmetry = Symmetry.draw(2, self.rng)
             images[i, 0] = symmetry.turn(self.images[z, y, x])
             labels[i, inner, inner] = symmetry.turn(self.labels[z, y, x])[inner, inner]
         return torch.from_numpy(images), torch.from_numpy(labels)
@@ -135,7 +136,7 @@ class TrainedUNet:
     mean: float
     std: float
 
-    def logits(self, image: NDArray[np.generic]) -> NDArray[np.float32]:
+    def logits(self, image: NDArray[Any]) -> NDArray[np.float32]:
         """Return logits (classes, y, x) of one slice (y, x) of raw intensities."""
         x = torch.from_numpy(((image - self.mean) / self.std).astype(np.float32))
         self.network.eval()

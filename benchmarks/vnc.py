@@ -18,7 +18,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from eseg_zoo.correction import Correction, HeldOut, fit_correction
+from eseg_zoo.calibration.correction import Correction, HeldOut, fit_correction
 from eseg_zoo.metrics import Confusion
 from eseg_zoo.training.finish import frequency_sections, frequency_window, thin
 
@@ -87,7 +87,8 @@ def common_correction(predict: LogitsOfSlice, volume: Volume, *, held_out: NDArr
     seen = []
     for number in frequency_sections(len(TRAINING)):
         logits = predict(volume.raw[TRAINING[number]])
-        seen.append(thin(logits[(slice(None), *frequency_window(logits.shape[1:]))]))
+        window = frequency_window([slice(0, length) for length in logits.shape[1:]])
+        seen.append(thin(logits[(slice(None), *window)]))
     return fit_correction(known, np.concatenate(seen))
 
 

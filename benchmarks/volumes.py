@@ -2,8 +2,8 @@
 
     python benchmarks/volumes.py [--ckpt model.pt] [--shapes 2x1024x1024 4x2048x2048] [--workers 0 1 2]
 
-Memory is the largest sum of the resident sizes of the command and all its processes, looked at ten times a second;
-0 workers is the command alone, without a cluster: as many chunks side by side as there are cores. Without a checkpoint
+Memory is the largest sum of the resident sizes of the command and its processes (`peak.py`). 0 workers is the command
+alone, without a cluster: as many chunks side by side as there are cores. Without a checkpoint
 the network of the small preset has random weights. The sum of its tiles is the time that the passes of the network
 over all chunks take by themselves, on one thread, from memory to memory: the command divides it among the cores and
 adds the start, reading, writing and the coarser levels. The overhead per chunk is that of the graph and its scheduling.
@@ -13,77 +13,40 @@ from __future__ import annotations
 
 import argparse
 import os
-import subprocess
 import sys
 import tempfile
 import time
-from contextlib import suppress
 from math import prod
 from pathlib import Path
 
 import numpy as np
-import psutil
 import torch
-import zarr
-from ome_zarr.format import FormatV04
-from ome_zarr.writer import write_multiscales_metadata
 from rich.console import Console
 from rich.table import Table
 
 from eseg_zoo.checkpoint import Checkpoint
-from eseg_zoo.inference.chunks import DEFAULT_CHUNK
-from eseg_zoo.inference.cluster import place
-from eseg_zoo.inference.volume import predict_padded, prepare
+from eseg_zoo.inference.executors import open_executor
+from eseg_zoo.inference.network import Predictor
+from eseg_zoo.inference.tiles import tile_size
+from peak import run
+from stores import write_ome_zarr
 from ways import untrained
 
 EMPTY_TASKS = 2000
 
 
-def write_volume(path: Path, shape: tuple[int, ...]) -> None:
-    """Write noise as an OME-Zarr of one level, a plane at a time."""
-    group = zarr.open_group(str(path), mode="w", zarr_format=2)
-    chunks = (1, *(min(512, n) for n in shape[1:]))
-    array = group.create_array("0", shape=shape, chunks=chunks, dtype="u1")
-    generator = np.random.default_rng(0)
-    for z in range(shape[0]):
-        array[z] = generator.integers(0, 255, shape[1:], dtype=np.uint8)
-    datasets = [{"path": "0", "coordinateTransformations": [{"type": "scale", "scale": [1.0, 1.0, 1.0]}]}]
-    axes = [{"name": axis, "type": "space"} for axis in "zyx"]
-    write_multiscales_metadata(group, datasets, fmt=FormatV04(), axes=axes)
-
-
-def run(command: list[str]) -> tuple[float, float]:
-    """Return seconds and the largest memory of a command and its children, in MB."""
-    started, peak = time.perf_counter(), 0
-    process = psutil.Popen([sys.executable, "-c", "from eseg_zoo.cli import main; main()", *command])
-    while process.poll() is None:
-        with suppress(psutil.NoSuchProcess):
-            family = [process, *process.children(recursive=True)]
-            peak = max(peak, sum(resident(one) for one in family))
-        time.sleep(0.1)
-    if process.returncode:
-        raise subprocess.CalledProcessError(process.returncode, command)
-    return time.perf_counter() - started, peak / 1e6
-
-
-def resident(process: psutil.Process) -> int:
-    """Return the resident memory of a process in bytes, 0 when it has ended."""
-    try:
-        return int(process.memory_info().rss)
-    except psutil.NoSuchProcess:
-        return 0
-
-
-def sum_of_tiles(checkpoint: Checkpoint, shape: tuple[int, ...], tile: int) -> float:
+def sum_of_tiles(checkpoint: Checkpoint, shape: tuple[int, ...], side: int | None) -> float:
     """Return the seconds of the passes over all chunks of a stack of slices, one after the other on one thread."""
-    segmenter = prepare(checkpoint.segmenter(), torch.device("cpu"))
-    padded = np.random.default_rng(0).uniform(0, 255, (1, *(tile + 2 * margin for margin in segmenter.geometry.margin)))
+    predictor = Predictor(checkpoint, device="cpu")
+    tile = tile_size(checkpoint.architecture, shape[1:], shape[0], side=side)
+    sides = [n + 2 * margin for n, margin in zip(tile, checkpoint.geometry.margin, strict=True)]
+    padded = np.random.default_rng(0).uniform(0, 255, (1, *sides)).astype(np.float32)
     times = []
     for _ in range(6):
         started = time.perf_counter()
-        predict_padded(segmenter, padded.astype(np.float32))
+        predictor.probabilities(padded)
         times.append(time.perf_counter() - started)
-    chunks = shape[0] * prod(-(-n // tile) for n in shape[1:])
+    chunks = shape[0] * prod(-(-n // side) for n, side in zip(shape[1:], tile, strict=True))
     return chunks * min(times[1:])
 
 
@@ -93,7 +56,7 @@ def nothing(level: int, index: tuple[int, ...]) -> None:
 
 def overhead(workers: int | None) -> float:
     """Return milliseconds per chunk that the graph and its scheduling take."""
-    with place(None, workers) as where:
+    with open_executor(None, workers) as where:
         where.run(nothing, 0, ((number,) for number in range(10)), lambda: None)
         started = time.perf_counter()
         where.run(nothing, 0, ((number,) for number in range(EMPTY_TASKS)), lambda: None)
@@ -106,7 +69,7 @@ def main() -> None:
     parser.add_argument("--ckpt", type=Path)
     parser.add_argument("--shapes", nargs="+", default=["1x1024x1024", "4x2048x2048", "16x4096x4096"])
     parser.add_argument("--workers", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--tile", type=int, default=DEFAULT_CHUNK[2])
+    parser.add_argument("--tile", type=int, help="side of the tiles in pixels; by default that of the command")
     options = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = "1"
     torch.set_num_threads(1)
@@ -121,14 +84,14 @@ def main() -> None:
         assert checkpoint.dims == 2, "the volumes are stacks of slices"
         for shape in options.shapes:
             sizes = tuple(map(int, shape.split("x")))
-            write_volume(folder / f"{shape}.ome.zarr", sizes)
+            write_ome_zarr(folder / f"{shape}.ome.zarr", sizes, (1, 512, 512))
             tiles = sum_of_tiles(checkpoint, sizes, options.tile)
             for workers in options.workers:
                 out = folder / f"{shape}_{workers}.ome.zarr"
                 command = ["predict", str(model), str(folder / f"{shape}.ome.zarr"), "--out", str(out), "--axes", "zyx"]
                 command += ["--workers", str(workers)] if workers else []
-                command += ["--tile", str(options.tile)]
-                seconds, peak = run(command)
+                command += ["--tile", str(options.tile)] if options.tile else []
+                seconds, peak = run([sys.executable, "-c", "from eseg_zoo.cli import main; main()", *command])
                 rate = np.prod(sizes) / 1e6 / seconds
                 times = (f"{seconds:.1f}", f"{tiles:.1f}", f"{rate:.2f}")
                 table.add_row(shape.replace("x", " x "), str(workers), *times, f"{peak:.0f}")

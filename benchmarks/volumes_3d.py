@@ -22,16 +22,20 @@ from typing import Any
 
 import numpy as np
 import tifffile
-import torch
+from eseg_export.demo.em import CLASSES, em_phantom
+from eseg_export.demo.phantom import SECTION, Phantom
+from eseg_export.demo.strokes import sparse_strokes
 from rich.console import Console
 from rich.table import Table
 
 from eseg_zoo.checkpoint import Checkpoint
 from eseg_zoo.config import Run
-from eseg_zoo.data.phantom import CLASSES, SECTION, Phantom, em_phantom, sparse_strokes
-from eseg_zoo.inference.volume import predict_section, prepare
+from eseg_zoo.images.opening import open_image
+from eseg_zoo.inference.network import Predictor
+from eseg_zoo.inference.tiles import predict_section
 from eseg_zoo.metrics import Confusion
-from eseg_zoo.training.run import train
+from eseg_zoo.patches.sections import sections_of
+from eseg_zoo.training.run import train_run
 
 TRAINING, TEST = (64, 256, 256), (20, 256, 256)
 
@@ -71,14 +75,11 @@ def settings(row: Row, folder: Path, *, steps: int, seed: int) -> Run:
 
 def judge(checkpoint: Checkpoint, test: Phantom) -> Confusion:
     """Return the confusion over every voxel of the test volume."""
-    segmenter = prepare(checkpoint.segmenter(), torch.device("cpu"))
-    image = test.image[None]
-    if checkpoint.dims == 3:
-        found = predict_section(segmenter, image).argmax(0)
-    else:
-        found = np.stack([predict_section(segmenter, plane).argmax(0) for plane in image.swapaxes(0, 1)])
-    indices = np.searchsorted(checkpoint.class_values, test.truth)
-    return Confusion.of(indices.ravel(), found.ravel(), classes=len(checkpoint.class_values))
+    predictor = Predictor(checkpoint, device="cpu")
+    sections = sections_of(open_image(test.image, axes="zyx"), checkpoint.dims)
+    found = np.stack([predict_section(predictor, section).argmax(0) for section in sections])
+    indices = np.searchsorted([one.value for one in checkpoint.classes], test.truth)
+    return Confusion.of(indices.ravel(), found.ravel(), classes=len(checkpoint.classes))
 
 
 def measure(options: argparse.Namespace, folder: Path) -> Iterator[tuple[str, int, Confusion, str]]:
@@ -91,7 +92,7 @@ def measure(options: argparse.Namespace, folder: Path) -> Iterator[tuple[str, in
         tifffile.imwrite(folder / "strokes.tif", strokes)
         for row in ROWS:
             started, clock = time.process_time(), time.perf_counter()
-            model = train(settings(row, folder, steps=options.steps, seed=seed))
+            model = train_run(settings(row, folder, steps=options.steps, seed=seed))
             spent = f"{time.perf_counter() - clock:.0f}, {time.process_time() - started:.0f}"
             yield row.name, seed, judge(Checkpoint.load(model), test), spent
 

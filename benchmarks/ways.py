@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Callable
 from math import prod
@@ -9,32 +10,35 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from eseg_export.demo.em import em_phantom
+from eseg_export.demo.strokes import sparse_strokes
 
 import unet
-from eseg_zoo.checkpoint import Checkpoint, TrainingRecord
+from eseg_zoo.api import Model
+from eseg_zoo.checkpoint import Checkpoint, Class, TrainingRecord
 from eseg_zoo.config import PRESETS, VOLUME_PRESETS, NetworkSettings
-from eseg_zoo.data.phantom import em_phantom, sparse_strokes
-from eseg_zoo.inference.volume import predict_section, prepare
+from eseg_zoo.images.opening import open_image
+from eseg_zoo.inference.network import Predictor, prepare
+from eseg_zoo.inference.tiles import predict_section
 from eseg_zoo.model.dense import DenseSegmenter, convolution
+from eseg_zoo.patches.sections import sections_of
 from forest import PixelForest
 from multiply_adds import multiply_adds, prediction_cost
 
 PATCHES = {2: (256, 64), 3: (16, 8)}  # all, and in a batch
+SECTIONS = {2: 8, 3: 1}  # of a stack
 
 
 def untrained(classes: int, *, dims: int = 2, z: float = 1.0) -> Checkpoint:
     """Return a checkpoint of the small preset with random weights; z is the size of a voxel along it, of y and x 1."""
-    settings = NetworkSettings(dims=dims, **(PRESETS if dims == 2 else VOLUME_PRESETS)["small"]["network"])  # type: ignore[arg-type]
+    settings = NetworkSettings(dims=dims, **(PRESETS if dims == 2 else VOLUME_PRESETS)["small"]["network"])
     voxel_size = {"z": z, "y": 1.0, "x": 1.0}
     architecture = settings.architecture(channels=1, classes=classes, voxel_size=voxel_size)
-    names = tuple(f"class {i}" for i in range(classes))
     return Checkpoint(
         architecture=architecture,
-        segmenter_state=DenseSegmenter(**architecture).state_dict(),
+        segmenter_state=DenseSegmenter.of(architecture).state_dict(),
         generative_state={},
-        class_names=names,
-        class_values=tuple(range(1, classes + 1)),
-        class_frequencies=(1 / classes,) * classes,
+        classes=tuple(Class(f"class {i}", i + 1, 1 / classes) for i in range(classes)),
         frequency_source="balanced",
         channel_names=("intensity",),
         axes="zyx"[-dims:],
@@ -54,7 +58,7 @@ def patch_by_patch(checkpoint: Checkpoint, space: tuple[int, ...]) -> tuple[Call
     segmenter = prepare(checkpoint.segmenter(), torch.device("cpu"))
     size = [s + 2 * m for s, m in zip(segmenter.geometry.stride, segmenter.geometry.margin, strict=True)]
     count, batch = PATCHES[checkpoint.dims]
-    patches = torch.rand(batch, checkpoint.architecture["channels"], *size) * 255
+    patches = torch.rand(batch, checkpoint.architecture.channels, *size) * 255
     return lambda: [segmenter.probabilities(patches) for _ in range(count // batch)], count
 
 
@@ -65,9 +69,24 @@ def eager(checkpoint: Checkpoint, space: tuple[int, ...]) -> tuple[Call, int]:
 
 
 def eseg_predict(checkpoint: Checkpoint, space: tuple[int, ...]) -> tuple[Call, int]:
-    """Return a call of what `eseg predict` does with one section."""
-    segmenter, image = prepare(checkpoint.segmenter(), torch.device("cpu")), _image(checkpoint, space)[0].numpy()
-    return lambda: predict_section(segmenter, image), prod(space)
+    """Return a call of what `eseg predict` does with one section, tile by tile."""
+    axes = "c" + "zyx"[-checkpoint.dims :]
+    image = open_image(_image(checkpoint, space)[0].numpy(), axes=axes)
+    predictor, section = Predictor(checkpoint, device="cpu"), sections_of(image, checkpoint.dims)[0]
+    return lambda: predict_section(predictor, section), prod(space)
+
+
+def predict_stack(checkpoint: Checkpoint, space: tuple[int, ...]) -> tuple[Call, int]:
+    """Return a call of `Model.predict`, the whole of the command in memory, for some sections of this size.
+
+    It has as many cores as torch has threads, where the system can tell them to a process.
+    """
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: torch.get_num_threads()])
+    count = SECTIONS[checkpoint.dims]
+    stack = np.concatenate([_image(checkpoint, space).numpy() for _ in range(count)])
+    model, axes = Model(checkpoint), ("z" if checkpoint.dims == 2 else "t") + "c" + "zyx"[-checkpoint.dims :]
+    return lambda: model.predict(stack, axes=axes, device="cpu", probabilities=False), count * prod(space)
 
 
 def torchscript(checkpoint: Checkpoint, space: tuple[int, ...]) -> tuple[Call, int]:
@@ -100,7 +119,7 @@ def onnx_runtime(checkpoint: Checkpoint, space: tuple[int, ...]) -> tuple[Call, 
 
 def plain_unet(checkpoint: Checkpoint, space: tuple[int, ...]) -> tuple[Call, int]:
     """Return a call of a plain U-Net of equal multiply-adds on a whole image."""
-    classes = checkpoint.architecture["classes"]
+    classes = checkpoint.architecture.classes
     network = unet.UNet(unet.width_for(prediction_cost(checkpoint.architecture), classes), classes)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     trained, image = unet.TrainedUNet(network, 128, 50), _image(checkpoint, space)[0, 0].numpy()
@@ -119,8 +138,8 @@ def random_forest(checkpoint: Checkpoint, space: tuple[int, ...]) -> tuple[Call,
 
 def plain_convolution(checkpoint: Checkpoint, space: tuple[int, ...]) -> tuple[Call, int]:
     """Return a call of one convolution of the first level's width on as many pixels, and its multiply-adds."""
-    width, step = checkpoint.architecture["filters"][0], checkpoint.architecture["strides"][0]
-    layer = convolution(checkpoint.dims, width, width, checkpoint.architecture["kernels"][0])
+    width, step = checkpoint.architecture.filters[0], checkpoint.architecture.strides[0]
+    layer = convolution(checkpoint.dims, width, width, checkpoint.architecture.kernels[0])
     layout = torch.channels_last if checkpoint.dims == 2 else torch.channels_last_3d
     features = torch.rand(1, width, *(n // s for n, s in zip(space, step, strict=True))).to(memory_format=layout)
     layer.to(memory_format=layout)  # type: ignore[call-overload]
@@ -128,7 +147,7 @@ def plain_convolution(checkpoint: Checkpoint, space: tuple[int, ...]) -> tuple[C
 
 
 def _image(checkpoint: Checkpoint, space: tuple[int, ...]) -> torch.Tensor:
-    return torch.rand(1, checkpoint.architecture["channels"], *space) * 255
+    return torch.rand(1, checkpoint.architecture.channels, *space) * 255
 
 
 Way = Callable[[Checkpoint, tuple[int, ...]], tuple[Call, int]]

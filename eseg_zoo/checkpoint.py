@@ -7,6 +7,7 @@ a line in the changelog's list of checkpoint formats.
 
 from __future__ import annotations
 
+import hashlib
 import pickle
 import warnings
 import zipfile
@@ -19,12 +20,21 @@ import torch
 from torch import Tensor
 
 from eseg_zoo.errors import CheckpointError, OutputError
-from eseg_zoo.model.dense import Architecture, DenseSegmenter
+from eseg_zoo.model.dense import Architecture, DenseSegmenter, Geometry
 from eseg_zoo.model.hvae import HVAE
 from eseg_zoo.output import replacing
 
-FORMAT = 2
+FORMAT = 3
 _MAGIC = "eseg_zoo checkpoint"
+
+
+@dataclass(frozen=True)
+class Class:
+    """One class that a model tells apart."""
+
+    name: str
+    value: int  # in label images and class maps
+    frequency: float  # in the data, above 0; all together are 1. The correction in the segmenter aims at it
 
 
 @dataclass(frozen=True)
@@ -44,13 +54,11 @@ class TrainingRecord:
 class Checkpoint:
     """A trained model with all that is needed to use, judge and export it."""
 
-    architecture: dict[str, Any]  # keyword arguments of DenseSegmenter
+    architecture: Architecture
     segmenter_state: dict[str, Tensor]  # weights, normalisation statistics and the class-frequency correction
     generative_state: dict[str, Tensor]  # what only training uses: variances, ladder priors, mixture, decoder
-    class_names: tuple[str, ...]  # in the order of the output channels
-    class_values: tuple[int, ...]  # the same classes as numbers in label images
-    class_frequencies: tuple[float, ...]  # of the data, sum 1: what the correction in the segmenter aims at
-    frequency_source: str  # 'estimated', 'given' or 'balanced' (no correction)
+    classes: tuple[Class, ...]  # in the order of the output channels
+    frequency_source: str  # of the classes' frequencies: 'estimated', 'given' or 'balanced' (no correction)
     channel_names: tuple[str, ...]  # of the images, in their order
     axes: str  # of the training images as the user gave them, such as 'zyx'
     voxel_size: dict[str, float]  # axis -> micrometres; empty when the images did not say
@@ -62,7 +70,25 @@ class Checkpoint:
     @property
     def dims(self) -> int:
         """Spatial rank of the network: 2 or 3."""
-        return int(self.architecture["dims"])
+        return self.architecture.dims
+
+    @property
+    def geometry(self) -> Geometry:
+        """The network's geometry, known without building it."""
+        return self.architecture.geometry
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The names of the classes, in the order of the output channels."""
+        return tuple(one.name for one in self.classes)
+
+    @property
+    def digest(self) -> str:
+        """A checksum of what its maps follow from: weights, correction, classes and shape."""
+        found = hashlib.sha256(repr((self.architecture, self.classes)).encode())
+        for name, tensor in sorted(self.segmenter_state.items()):
+            found.update(name.encode() + tensor.cpu().numpy().tobytes())
+        return found.hexdigest()
 
     @property
     def unlabelled(self) -> int:
@@ -76,20 +102,20 @@ class Checkpoint:
 
     @property
     def prior_strength(self) -> float:
-        """Strength of the correction towards `class_frequencies`, 0 (none) to 1; 0 when these are balanced."""
-        wanted = np.log(np.array(self.class_frequencies) * len(self.class_frequencies))
+        """Strength of the correction towards the classes' frequencies, 0 (none) to 1; 0 when these are balanced."""
+        wanted = np.log(np.array([one.frequency for one in self.classes]) * len(self.classes))
         shift = self.segmenter_state["log_prior_shift"].flatten().numpy()
         return float(shift @ wanted / (wanted @ wanted)) if np.abs(wanted).max() > 1e-6 else 0.0
 
     def segmenter(self) -> DenseSegmenter:
         """Return the inference network with its weights, in eval mode on the CPU."""
-        segmenter = DenseSegmenter(**self.architecture)
+        segmenter = DenseSegmenter.of(self.architecture)
         segmenter.load_state_dict(self.segmenter_state)
         return segmenter.eval()
 
     def hvae(self) -> HVAE:
         """Return the whole network of training with its weights, in eval mode on the CPU."""
-        hvae = HVAE(Architecture(**self.architecture))
+        hvae = HVAE(self.architecture)
         prefix = "classifier."
         classifier = {key: value for key, value in self.segmenter_state.items() if key.startswith(prefix)}
         hvae.load_state_dict(self.generative_state | classifier)
@@ -119,24 +145,45 @@ class Checkpoint:
             raise CheckpointError(f"{path} does not exist") from error
         except pickle.UnpicklingError as error:
             raise CheckpointError(
-                f"{path} is no eseg_zoo checkpoint, or holds code, which is never executed"
+                f"{path} is not an eseg_zoo checkpoint, or holds code, which is never executed"
             ) from error
         except (OSError, RuntimeError, EOFError, ValueError, LookupError, zipfile.BadZipFile) as error:
-            raise CheckpointError(f"{path} is no eseg_zoo checkpoint, or is truncated") from error
+            raise CheckpointError(f"{path} is not an eseg_zoo checkpoint, or is truncated") from error
         if not isinstance(content, dict) or content.get("magic") != _MAGIC:
-            raise CheckpointError(f"{path} is a torch file but no eseg_zoo checkpoint")
-        if content.get("format") != FORMAT:
+            raise CheckpointError(f"{path} is a torch file, but not an eseg_zoo checkpoint")
+        if content.get("format") not in (2, FORMAT):
             raise CheckpointError(
-                f"{path} has checkpoint format {content.get('format')}; this version of eseg_zoo reads format {FORMAT}"
+                f"{path} has checkpoint format {content.get('format')}; this version of eseg_zoo reads 2 and {FORMAT}"
             )
         try:
-            values = {field.name: content[field.name] for field in fields(cls)}
-            return cls(**values | {"training": TrainingRecord(**values["training"])})
-        except (KeyError, TypeError) as error:
+            return _of_plain(content if content["format"] == FORMAT else _from_format_2(content))
+        except (KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"{path} is damaged: {error}") from error
 
 
 def _plain(checkpoint: Checkpoint) -> dict[str, Any]:
     """Return the fields as containers that `weights_only` loading accepts; tensors are kept, not copied."""
-    content = {field.name: getattr(checkpoint, field.name) for field in fields(checkpoint)}
-    return content | {"training": asdict(checkpoint.training)}
+    return {field.name: getattr(checkpoint, field.name) for field in fields(checkpoint)} | {
+        "architecture": checkpoint.architecture.arguments(),
+        "classes": [asdict(one) for one in checkpoint.classes],
+        "training": asdict(checkpoint.training),
+    }
+
+
+def _of_plain(content: dict[str, Any]) -> Checkpoint:
+    """Return the checkpoint that `_plain` made this of."""
+    values = {field.name: content[field.name] for field in fields(Checkpoint)}
+    return Checkpoint(
+        **values
+        | {
+            "architecture": Architecture(**values["architecture"]),
+            "classes": tuple(Class(**one) for one in values["classes"]),
+            "training": TrainingRecord(**values["training"]),
+        }
+    )
+
+
+def _from_format_2(content: dict[str, Any]) -> dict[str, Any]:
+    """Return the content as format 3 has it; format 2 has the classes in three tuples."""
+    columns = zip(content["class_names"], content["class_values"], content["class_frequencies"], strict=True)
+    return content | {"classes": [asdict(Class(*column)) for column in columns]}

@@ -1,40 +1,56 @@
-"""The command line: eseg train | predict | evaluate. Results go to stdout, progress and errors to stderr."""
+"""The command line: eseg train | predict | evaluate | export | demo. It is a thin layer over the API.
+
+Results go to stdout, progress and errors to stderr. What a verb needs is imported when it runs, because torch and
+Lightning take seconds. Packages beside this one add verbs by the entry points `eseg.commands`.
+"""
 
 from __future__ import annotations
 
-import json
-from math import isnan
+from importlib.metadata import EntryPoint, entry_points, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any
 
 import typer
-from rich.progress import TaskID
-from rich.table import Table
+from typer.core import TyperGroup
+from typer.main import get_command
 
-from eseg_zoo.checkpoint import Checkpoint
-from eseg_zoo.config import SMALLEST_RUN, load_run
-from eseg_zoo.console import Tenths, image_progress, plain_console, run_app, volume_progress
-from eseg_zoo.errors import InputError
-from eseg_zoo.inference.evaluate import Evaluation, evaluate_files
-from eseg_zoo.inference.predict import Predictor, WantedMaps, predict_file, stem
-from eseg_zoo.inference.reliability import FORMATS, write_reliability_plot
-from eseg_zoo.output import make_folder, refuse_existing, replacing
+from eseg_zoo.console import plain_console, run_app
+from eseg_zoo.example_run import SMALLEST_RUN
 
-if TYPE_CHECKING:
-    from eseg_zoo.inference.stream import Computing, Reading
+
+class _Commands(TyperGroup):
+    """The verbs of this package, and those of others, which are imported when they are shown or used."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return [*super().list_commands(ctx), *self._added()]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        added = None if cmd_name in self.commands else self._added().get(cmd_name)
+        return get_command(added.load()) if added else super().get_command(ctx, cmd_name)
+
+    def _added(self) -> dict[str, EntryPoint]:
+        return {entry.name: entry for entry in entry_points(group="eseg.commands")}
+
 
 app = typer.Typer(
     name="eseg",
-    help="Train ε-Seg models from a few labelled pixels, and apply them.",
+    cls=_Commands,
+    help="Train ε-Seg models from a few labelled pixels, apply them, and export them.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
 
 Force = Annotated[bool, typer.Option("--force", help="Replace results that exist.")]
-Axes = Annotated[str | None, typer.Option(help="Axes of the images, such as zyx; by default as in training.")]
+Axes = Annotated[
+    str | None,
+    typer.Option(help="Axes of the images, such as zyx; by default what the files say, or else as in training."),
+]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 or mps; by default cuda if there is one.")]
+Slices = Annotated[str | None, typer.Option(help="First and last slice, counted from 0, such as 12-13.")]
+MissingChunks = Annotated[
+    bool, typer.Option("--missing-chunks", help="Take parts of a file that are absent for empty ones.")
+]
 TestTimeAugmentation = Annotated[
     bool,
     typer.Option(
@@ -45,13 +61,22 @@ TestTimeAugmentation = Annotated[
 ]
 Tile = Annotated[
     int | None,
-    typer.Option(min=8, help="Side of the tiles in pixels, by default what fits the memory; the result is the same."),
+    typer.Option(min=8, help="Side of the tiles in pixels, where the default takes too much memory; same result."),
 ]
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        plain_console().print(f"eseg_zoo {version('eseg_zoo')}")
+        raise typer.Exit
 
 
 @app.callback()
 def _common(
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    show_version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_show_version)
+    ] = False,
 ) -> None:
     """Take the options before the verb; `run_app` reads --debug, because it catches what the verbs raise."""
 
@@ -63,125 +88,65 @@ def _common(
 def train(
     run: Annotated[Path, typer.Argument(help="YAML file with the settings of the run.")],
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted training.")] = False,
+    missing_chunks: MissingChunks = False,
     force: Force = False,
 ) -> None:
     """Train a model and print its figures."""
-    settings = load_run(run)
-    refuse_existing(settings.out / "model.pt", force=force or resume)
-    # Lightning takes seconds to import; nothing else needs it.
-    from eseg_zoo.training.processes import is_first
-    from eseg_zoo.training.run import train as train_run
+    from eseg_zoo.config import load_run
+    from eseg_zoo.output import refuse_existing
 
-    target = train_run(settings, force=force, resume=resume)
-    if not is_first():
-        return
-    checkpoint = Checkpoint.load(target)
-    figures = checkpoint.training.validation
-    table = Table("class", "labelled pixels", "validation Dice", "frequency")
-    for name, frequency in zip(checkpoint.class_names, checkpoint.class_frequencies, strict=True):
-        dice = figures.get(f"dice/{name}")
-        pixels = str(checkpoint.training.labelled_pixels[name])
-        table.add_row(name, pixels, "-" if dice is None else f"{dice:.3f}", f"{frequency:.3f}")
-    plain_console().print(table)
-    plain_console().print(f"{target}", soft_wrap=True)
+    settings = load_run(run, {"missing_chunks": True} if missing_chunks else {})
+    refuse_existing(settings.out / "model.pt", force=force or resume)
+    from eseg_zoo.commands import train_files  # torch and Lightning take seconds: mistakes are told before
+
+    train_files(settings, force=force, resume=resume)
 
 
 @app.command()
 def predict(
     model: Annotated[Path, typer.Argument(help="model.pt")],
-    images: Annotated[list[Path], typer.Argument(help="Image files.")],
-    out: Annotated[Path, typer.Option(help="Folder for the maps, or NAME.ome.zarr for one of any size.")],
+    images: Annotated[list[Path], typer.Argument(help="Images: files, folders of planes, OME-Zarr, file.h5/dataset.")],
+    out: Annotated[Path, typer.Option(help="Folder for the maps, or NAME.ome.zarr.")],
     probabilities: Annotated[bool, typer.Option("--probabilities", help="Write class probabilities too.")] = False,
     uncertainty: Annotated[bool, typer.Option("--uncertainty", help="Write the normalised entropy too.")] = False,
+    eight_bit: Annotated[
+        bool, typer.Option("--uint8", help="Write both of these in steps of 1/255, a byte each, not as float32.")
+    ] = False,
     axes: Axes = None,
+    slices: Slices = None,
     tile: Tile = None,
     tta: TestTimeAugmentation = False,
     device: Device = None,
-    level: Annotated[int | None, typer.Option(min=0, help="Resolution level of an OME-Zarr, 0 the finest.")] = None,
-    missing_chunks: Annotated[
-        bool, typer.Option("--missing-chunks", help="Take missing chunks of an OME-Zarr for its fill value.")
-    ] = False,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes of this machine to predict chunks.")] = None,
-    scheduler: Annotated[str | None, typer.Option(help="Address of a Dask scheduler to predict chunks.")] = None,
+    level: Annotated[int | None, typer.Option(min=0, help="Resolution level of an image, 0 the finest.")] = None,
+    missing_chunks: MissingChunks = False,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes of this machine to predict tiles.")] = None,
+    scheduler: Annotated[str | None, typer.Option(help="Address of a Dask scheduler to predict tiles.")] = None,
     force: Force = False,
 ) -> None:
-    """Write a class map for each image: NAME_classes.ome.tif, with class names and pixel size.
+    """Write a class map for each image, with class names, colours and pixel size, whatever its size.
 
-    OME-Zarr, HDF5, NPY and folders of TIFFs, and every image for which OUT ends in .zarr, are predicted chunk by chunk
-    into an OME-Zarr, whatever their size; interrupted and started again, the command goes on where it was.
+    In a folder a map is NAME_classes.ome.tif, or NAME_classes.ome.zarr for an image that is a Zarr or very large; an
+    OUT that ends in .ome.zarr takes the maps of one image. Interrupted and started again, the command goes on.
     """
-    from eseg_zoo.data.lazy import is_volume  # zarr and h5py take a second to import; TIFF files do not need them
+    from eseg_zoo.commands import predict_files
+    from eseg_zoo.inference.jobs import WantedMaps
+    from eseg_zoo.inference.predict import Computing, Reading
 
-    wanted = WantedMaps(probabilities=probabilities, uncertainty=uncertainty)
-    if out.suffix == ".zarr" or any(is_volume(path) for path in images):
-        from eseg_zoo.inference.stream import Computing, Reading
-
-        reading = Reading(axes=axes, level=level, allow_missing=missing_chunks)
-        computing = Computing(scheduler=scheduler, workers=workers, device=device, tile=tile, tta=tta)
-        _predict_volumes(model, images, out, reading=reading, computing=computing, wanted=wanted, force=force)
-        return
-    if workers or scheduler or level is not None:
-        raise InputError("--workers, --scheduler and --level are for volumes: give --out a name that ends in .zarr")
-    _require_distinct(images, [wanted.targets(path, out)["classes"] for path in images])
-    predictor = Predictor(Checkpoint.load(model), device=device, tile=tile, tta=tta)
-    with image_progress() as progress:
-        for path in images:
-            task = progress.add_task(path.name, total=None)
-            steps = predict_file(predictor, path, out, axes=axes, wanted=wanted, force=force)
-            for done, total in steps:
-                progress.update(task, completed=done, total=total)
-    for path in images:
-        for target in wanted.targets(path, out).values():
-            plain_console().print(f"{target}", soft_wrap=True)
-
-
-def _predict_volumes(
-    model: Path, images: list[Path], out: Path, *, reading: Reading, computing: Computing, wanted: WantedMaps,
-    force: bool,
-) -> None:  # fmt: skip
-    from eseg_zoo.inference.stream import Step, predict_volume
-
-    if out.suffix == ".zarr" and len(images) > 1:
-        raise InputError(f"{out} takes one image, not {len(images)}; give --out a folder")
-    if computing.workers and computing.scheduler:
-        raise InputError("--workers starts workers here, --scheduler uses those of a cluster; give one of them")
-    targets = [out if out.suffix == ".zarr" else out / f"{stem(path)}_classes.ome.zarr" for path in images]
-    _require_distinct(images, targets)
-    with volume_progress() as progress:
-        for path, target in zip(images, targets, strict=True):
-            task, tenths = progress.add_task(path.name, total=None), Tenths(path.name)
-
-            def report(step: Step, task: TaskID = task, tenths: Tenths = tenths) -> None:
-                tenths.report(step.chunks, step.total)
-                if progress.tasks[task].total is None:  # what an interrupted run did says nothing about the rate
-                    progress.reset(task, total=step.total, completed=step.chunks)
-                progress.update(task, completed=step.chunks)
-
-            volume = predict_volume(
-                model, path, target, reading=reading, computing=computing, wanted=wanted, force=force, report=report
-            )
-            if volume.array:
-                plain_console(stderr=True).print(f"{path}: read {volume.array}", soft_wrap=True)
-            plain_console().print(f"{target}", soft_wrap=True)
-
-
-def _require_distinct(images: list[Path], targets: list[Path]) -> None:
-    """Raise `InputError` when two images would have the same map."""
-    owners: dict[Path, Path] = {}
-    for image, target in zip(images, targets, strict=True):
-        if target in owners:
-            raise InputError(
-                f"{owners[target]} and {image} would have the same map, {target}; predict them into two folders"
-            )
-        owners[target] = image
+    written = predict_files(
+        model, images, out, reading=Reading(axes, level, missing_chunks, slices),
+        wanted=WantedMaps(probabilities, uncertainty, eight_bit), computing=Computing(scheduler, workers, tile),
+        device=device, tta=tta, force=force,
+    )  # fmt: skip
+    for target in written:
+        plain_console().print(f"{target}", soft_wrap=True)
 
 
 @app.command()
 def evaluate(
     model: Annotated[Path, typer.Argument(help="model.pt")],
-    images: Annotated[list[Path], typer.Option(help="Image file; repeat for several.")],
+    images: Annotated[list[Path], typer.Option(help="Image; repeat for several.")],
     labels: Annotated[list[Path], typer.Option(help="Label image for each image, sparse or dense.")],
-    slices: Annotated[str | None, typer.Option(help="First and last slice to judge, such as 12-13.")] = None,
+    slices: Slices = None,
     unlabelled: Annotated[
         int | None, typer.Option(help="Label value that means 'not labelled'; by default as in training.")
     ] = None,
@@ -193,49 +158,22 @@ def evaluate(
     tile: Tile = None,
     tta: TestTimeAugmentation = False,
     device: Device = None,
+    missing_chunks: MissingChunks = False,
     force: Force = False,
 ) -> None:
     """Compare predictions with labels, over labelled pixels only: Dice, confusion matrix, calibration.
 
     The figures of calibration mean something where the labels cover whole regions: among points painted evenly for
-    each class, rare classes are not rare. With --tta the figure without the temperature is an approximation.
+    each class, rare classes are not rare.
     """
-    if reliability and reliability.suffix not in FORMATS:
-        raise InputError(f"reliability is {reliability}; its name must end in one of {', '.join(FORMATS)}")
-    for target in (json_file, reliability):
-        if target:
-            refuse_existing(target, force=force)
-    if len(images) != len(labels):
-        raise InputError(f"there are {len(images)} images but {len(labels)} label images")
-    predictor = Predictor(Checkpoint.load(model), device=device, tile=tile, tta=tta)
-    evaluation = evaluate_files(
-        predictor, list(zip(images, labels, strict=True)), slices=slices, unlabelled=unlabelled, axes=axes
-    )
-    for table in _tables(evaluation):
-        plain_console().print(table)
-    if json_file:
-        make_folder(json_file.parent)
-        with replacing(json_file, force=force) as temporary:
-            temporary.write_text(json.dumps(evaluation.figures(), indent=2) + "\n", encoding="utf-8")
-    if reliability:
-        write_reliability_plot(reliability, evaluation, force=force)
+    from eseg_zoo.commands import evaluate_files
+    from eseg_zoo.inference.predict import Reading
 
-
-def _tables(evaluation: Evaluation) -> list[Table]:
-    dice = Table("class", "pixels", "Dice", title="Dice over labelled pixels")
-    rows = zip(evaluation.class_names, evaluation.confusion.pixels, evaluation.confusion.dice, strict=True)
-    for name, pixels, value in rows:
-        dice.add_row(name, str(pixels), f"{value:.3f}" if pixels else "-")
-    dice.add_row("mean", str(evaluation.confusion.pixels.sum()), f"{evaluation.confusion.mean_dice:.3f}", style="bold")
-    confusion = Table("true \\ predicted", *evaluation.class_names, title="Confusion matrix (pixels)")
-    for name, counts in zip(evaluation.class_names, evaluation.confusion.counts, strict=True):
-        confusion.add_row(name, *(str(count) for count in counts))
-    calibration = Table("figure", "value", title="Calibration")
-    calibration.add_row("expected calibration error", f"{evaluation.reliability.error:.3f}")
-    calibration.add_row("  without the temperature", f"{evaluation.reliability_without_temperature.error:.3f}")
-    auroc = evaluation.ranking.auroc
-    calibration.add_row("AUROC of the uncertainty against error", "-" if isnan(auroc) else f"{auroc:.3f}")
-    return [dice, confusion, calibration]
+    evaluate_files(
+        model, images, labels, reading=Reading(axes, missing_chunks=missing_chunks, slices=slices),
+        unlabelled=unlabelled, json_file=json_file, reliability=reliability, tile=tile, tta=tta, device=device,
+        force=force,
+    )  # fmt: skip
 
 
 def main() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
@@ -13,18 +13,16 @@ from eseg_zoo.levels import anisotropy, depth, kernels, strides
 from eseg_zoo.settings import Settings
 from eseg_zoo.yaml_file import read_mapping
 
-SMALLEST_RUN = """\
-images: raw.tif
-labels: strokes.tif
-axes: zyx
-classes: {1: membrane, 2: cytoplasm, 3: mitochondrion}
-preset: small
-out: runs/first
-"""
+if TYPE_CHECKING:
+    from eseg_zoo.model.dense import Architecture
 
 
 def _as_list(value: object) -> object:
     return value if isinstance(value, list) else [value]
+
+
+def _lower(value: object) -> object:
+    return value.lower() if isinstance(value, str) else value
 
 
 Paths = Annotated[list[Path], BeforeValidator(_as_list), Field(min_length=1)]
@@ -43,29 +41,29 @@ class NetworkSettings(Settings):
     default three levels, but two in volumes whose z is about as fine as y and x."""
     latents: int = Field(32, ge=1)
     """Latent channels of each level; at least half the number of classes."""
-    learn_prior: bool = True
-    """Whether the means and variances of the mixture prior are learnt; otherwise they stay as they start."""
 
     def architecture(
         self, *, channels: int, classes: int, voxel_size: Mapping[str, float] = MappingProxyType({})
-    ) -> dict[str, Any]:
-        """Return the keyword arguments of `DenseSegmenter` for this many image channels and classes.
+    ) -> Architecture:
+        """Return the shape of the network for this many image channels and classes.
 
         `voxel_size` maps z, y, x to micrometres; what a level does along z follows from it (`eseg_zoo/levels.py`).
         Where it is not known, z is taken to be as fine as y and x.
         """
+        from eseg_zoo.model.dense import Architecture  # here, so that settings are read without waiting for torch
+
         ratio = anisotropy(voxel_size)
         widths = [self.width, 3 * self.width // 2, 2 * self.width][: depth(self.dims, ratio)]
         filters = widths if self.filters is None else list(self.filters)
-        return {
-            "dims": self.dims,
-            "channels": channels,
-            "classes": classes,
-            "filters": filters,
-            "latents": self.latents,
-            "strides": strides(self.dims, len(filters), ratio),
-            "kernels": kernels(self.dims, len(filters), ratio),
-        }
+        return Architecture(
+            dims=self.dims,
+            channels=channels,
+            classes=classes,
+            filters=filters,
+            latents=self.latents,
+            strides=strides(self.dims, len(filters), ratio),
+            kernels=kernels(self.dims, len(filters), ratio),
+        )
 
 
 class LossWeights(Settings):
@@ -132,23 +130,13 @@ class TrainingSettings(Settings):
     """Patches of a step, for each process and each accumulated batch."""
     accumulate: int = Field(1, ge=1)
     """Batches whose gradients are averaged for one step, where memory does not hold them at once."""
-    optimiser: Literal["adamw", "adamax"] = "adamw"
-    """The rule of the steps; Adamax scales them by the largest recent gradient, AdamW by its mean square."""
     learning_rate: float = Field(2e-3, gt=0)
     """Largest learning rate, reached after the warm-up."""
     warmup: float = Field(0.05, ge=0, le=1)
-    """Share of the steps over which the learning rate rises from 0."""
-    schedule: Literal["cosine", "plateau"] = "cosine"
-    """After the warm-up: lower the learning rate to 0 along a cosine, or halve it whenever validation stalls;
-    pre-training, which is not validated, takes the cosine."""
-    plateau_patience: int = Field(10, ge=1)
-    """Validations without a gain of 0.001 in soft Dice before schedule `plateau` halves the learning rate."""
+    """Share of the steps over which the learning rate rises from 0; then it falls to 0 along a cosine, or with
+    `preset: paper` it is halved where validation stalls."""
     weight_decay: float = Field(1e-4, ge=0)
-    """Weight decay: decoupled from the gradient in AdamW, added to it in Adamax."""
-    ema: float = Field(0.0, ge=0, lt=1)
-    """Share of the averaged weights kept in a step (such as 0.999, less in the first steps); the average is validated
-    and becomes the model. 0 uses the weights as they are; the model of the semi-supervised stage is its teacher, which
-    is an average anyway."""
+    """Weight decay, decoupled from the gradient; with `preset: paper` it is added to it."""
     gradient_clip: float = Field(1.0, gt=0)
     """Largest norm of the gradient."""
     validation_fraction: float = Field(0.1, ge=0, lt=1)
@@ -160,6 +148,9 @@ class TrainingSettings(Settings):
     batches, so two of them see twice the patches in a step."""
     strategy: Literal["auto", "ddp"] = "auto"
     """How they do it: `ddp` averages their gradients; `auto` is that where there are several, else none of it."""
+    workers: int | None = Field(None, ge=0)
+    """Processes that cut the patches while the steps are made; the batches are the same whatever their number. By
+    default none on a CPU, and beside a GPU one a core, up to eight."""
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     """Number format of the arithmetic; `16-mixed` needs a GPU."""
 
@@ -167,15 +158,6 @@ class TrainingSettings(Settings):
     def distributed(self) -> bool:
         """Whether processes average their gradients."""
         return self.devices > 1 or self.strategy == "ddp"
-
-
-class PretrainingSettings(Settings):
-    """A first stage without labels: the inpainting and KL losses on patches from anywhere."""
-
-    steps: int = Field(0, ge=0)
-    """Optimisation steps; 0 leaves the stage out. Each sees `semi_supervised.unlabelled` patches."""
-    start: Path | None = None
-    """`pretraining/last.ckpt` of an earlier run, whose weights to start from; its labels may have been others."""
 
 
 class SemiSupervisedSettings(Settings):
@@ -189,17 +171,23 @@ class SemiSupervisedSettings(Settings):
     """Unlabelled patches of a step; each has a whole region of pixels to learn from."""
     cells: int | None = Field(None, ge=1)
     """Side of that region in cells of the coarsest level, 8 pixels for three levels; 8 cells in 2D and 4 in 3D."""
-    labeller: Literal["teacher", "class_means"] = "teacher"
-    """Where pseudo-labels come from: the class probabilities of the averaged network (the teacher), or the distances of
-    its latent means to the running class means."""
     teacher: float = Field(0.99, ge=0, lt=1)
-    """Share of the teacher's weights kept in a step; the rest comes from the network that learns."""
-    confidence: tuple[Annotated[float, Field(ge=0, le=1)], Annotated[float, Field(ge=0, le=1)]] = (0.0, 0.0)
-    """Probability that a pseudo-label needs to count, at the first and at the last step; it changes linearly."""
-    radius: int = Field(0, ge=0)
-    """Distance from an anchor up to which its neighbours in the labelled patches get pseudo-labels too, in pixels."""
+    """Share of the averaged network's weights kept in a step; the rest comes from the network that learns."""
+
+
+class PaperSettings(Settings):
+    """What only the published training has (`preset: paper`); what was measured of it bought nothing to speak of."""
+
+    plateau_patience: int = Field(10, ge=1)
+    """Validations without a gain of 0.001 in soft Dice before the learning rate is halved."""
+    neighbours: int = Field(7, ge=1)
+    """Unlabelled pixels around each anchor that may get pseudo-labels in a step of the semi-supervised stage."""
+    radius: int = Field(5, ge=1)
+    """Distance from the anchor up to which they are drawn at first, in pixels."""
     radius_patience: int = Field(5, ge=1)
-    """Validations without a gain of 0.001 in soft Dice before the radius, unless it is 0, grows by a pixel."""
+    """Validations without a gain of 0.001 in soft Dice before the radius grows by a pixel."""
+    confidence: tuple[Annotated[float, Field(ge=0, le=1)], Annotated[float, Field(ge=0, le=1)]] = (0.5, 0.99)
+    """Probability that a pseudo-label needs to count, at the first and at the last step; it rises linearly."""
 
 
 class SliceSettings(Settings):
@@ -215,6 +203,9 @@ class SliceSettings(Settings):
 # times as much as one, and hold 64 times as many voxels to learn from.
 UNLABELLED_CELLS = {2: 8, 3: 4}
 
+# The learning rate of the paper, without a warm-up.
+PUBLISHED_RATE: dict[str, Any] = {"learning_rate": 3e-5, "warmup": 0.0}
+
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     "default": {},
     "small": {
@@ -222,6 +213,7 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         "training": {"steps": 1000, "batch_size": 32, "patience": 20},
         "semi_supervised": {"steps": 2000, "labelled": 32, "unlabelled": 4},
     },
+    "paper": {"training": PUBLISHED_RATE, "paper": {}},
 }
 
 # The same for `dims: 3`, where a patch costs about four times as much.
@@ -236,20 +228,41 @@ VOLUME_PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         "training": {"steps": 500, "batch_size": 16, "patience": 20},
         "semi_supervised": {"steps": 500, "labelled": 8, "unlabelled": 4},
     },
+    "paper": {
+        "network": {"width": 48},
+        "training": {"batch_size": 32, **PUBLISHED_RATE},
+        "semi_supervised": {"labelled": 16, "unlabelled": 8},
+        "paper": {},
+    },
 }
 
 
 class Run(Settings):
     """One training run."""
 
-    moved: ClassVar[Mapping[str, str]] = {"training.symmetries": "augmentation.symmetries"}
+    former: ClassVar[Mapping[str, str]] = {
+        "training.symmetries": "it is augmentation.symmetries now",
+        "training.ema": "averaged weights bought nothing",
+        "training.optimiser": "it is AdamW, and Adamax with preset: paper",
+        "training.schedule": "it is a cosine, and a plateau decay with preset: paper",
+        "training.plateau_patience": "it is paper.plateau_patience now, with preset: paper",
+        "network.learn_prior": "the prior is always learnt; one that is not was no better",
+        "pretraining": "learning without labels first made models worse",
+        "semi_supervised.labeller": "it is the averaged network, and the class means with preset: paper",
+        "semi_supervised.confidence": "it is paper.confidence now, with preset: paper",
+        "semi_supervised.radius": "it is paper.radius now, with preset: paper",
+        "semi_supervised.radius_patience": "it is paper.radius_patience now, with preset: paper",
+    }
 
     images: Paths
     """Image file, or list of them."""
     labels: Paths
     """Label image for each image, of the same shape without the channel axis."""
-    axes: str
-    """Names of the images' axes in their order, such as `yx`, `zyx` or `zcyx`; t is time or position."""
+    axes: Annotated[str, BeforeValidator(_lower)] | None = None
+    """Names of the images' axes in their order, such as `yx`, `zyx` or `zcyx`; t is time or position. It may be left
+    out where the files state them."""
+    missing_chunks: bool = False
+    """Whether parts of an image file that are absent are taken for empty; otherwise they are an error."""
     channels: Annotated[list[Name], BeforeValidator(_as_list)] = Field([])
     """Name of each channel in the order of the files, such as `[nuclei, cytoplasm]`; by default they are numbered."""
     voxel_size: dict[Literal["z", "y", "x"], Annotated[float, Field(gt=0)]] = Field({})
@@ -259,9 +272,9 @@ class Run(Settings):
     """Class name of each label value; class maps hold these values in 8 or 16 bits."""
     out: Path
     """Folder for `model.pt`, the log and the checkpoints of the run."""
-    preset: Literal["default", "small"] = "default"
+    preset: Literal["default", "small", "paper"] = "default"
     """Defaults of network and training, for `network.dims` of 2 or 3: `default` is sized for a GPU, `small` for a
-    laptop's CPU."""
+    laptop's CPU. `paper` trains a network of the default size as it was published."""
     unlabelled: int = 0
     """Label value that means 'not labelled'."""
     slices: SliceSettings = SliceSettings()
@@ -270,8 +283,9 @@ class Run(Settings):
     mask: MaskSettings = MaskSettings()
     augmentation: AugmentationSettings = AugmentationSettings()
     training: TrainingSettings = TrainingSettings()
-    pretraining: PretrainingSettings = PretrainingSettings()
     semi_supervised: SemiSupervisedSettings = SemiSupervisedSettings()
+    paper: PaperSettings | None = None
+    """What only `preset: paper` has; with another preset it must be left out."""
     frequencies: Literal["estimate", "balanced"] | dict[str, Annotated[float, Field(gt=0)]] = "estimate"
     """Class frequencies of the data, by class name; `estimate` takes them from the unlabelled pixels (EM), `balanced`
     applies no correction."""
@@ -288,12 +302,8 @@ class Run(Settings):
 
     def with_paths(self, change: Callable[[Path], Path]) -> Self:
         """Return the same settings with each path replaced by what `change` makes of it."""
-        start = self.pretraining.start
-        pretraining = self.pretraining.model_copy(update={"start": start and change(start)})
         images, labels = ([change(path) for path in paths] for paths in (self.images, self.labels))
-        return self.model_copy(
-            update={"images": images, "labels": labels, "out": change(self.out), "pretraining": pretraining}
-        )
+        return self.model_copy(update={"images": images, "labels": labels, "out": change(self.out)})
 
     @model_validator(mode="before")
     @classmethod
@@ -332,18 +342,27 @@ class Run(Settings):
         if isinstance(self.frequencies, dict) and set(self.frequencies) != set(names):
             raise ValueError(f"frequencies must name each class once: {', '.join(names)}")
         self._require_axes()
+        self._require_paper()
         if len(self.labels) != len(self.images):
             raise ValueError(f"there are {len(self.images)} images but {len(self.labels)} label images")
         return self
 
+    def _require_paper(self) -> None:
+        if self.paper is not None and self.preset != "paper":
+            raise ValueError(f"paper is for preset: paper, but preset is {self.preset}")
+        if self.preset == "paper" and self.semi_supervised.teacher != SemiSupervisedSettings().teacher:
+            raise ValueError("semi_supervised.teacher is for other presets than paper, which has no averaged network")
+
     def _require_axes(self) -> None:
+        if len(set(self.channels)) < len(self.channels):
+            raise ValueError(f"channels has one name twice: {', '.join(self.channels)}")
+        if self.axes is None:
+            return
         axes = set(self.axes)
         if not {"y", "x"} <= axes <= set("tczyx") or len(axes) < len(self.axes):
             raise ValueError(f"axes is {self.axes!r}; it must have y and x, may have t, c and z, and each letter once")
         if self.network.dims == 3 and "z" not in axes:
             raise ValueError(f"axes is {self.axes!r}, which has no z; network.dims of 3 needs volumes")
-        if len(set(self.channels)) < len(self.channels):
-            raise ValueError(f"channels has one name twice: {', '.join(self.channels)}")
         if len(self.channels) > 1 and "c" not in axes:
             raise ValueError(
                 f"channels names {len(self.channels)} ({', '.join(self.channels)}), but axes is {self.axes!r}; "
@@ -351,10 +370,15 @@ class Run(Settings):
             )
 
 
-def load_run(path: Path) -> Run:
+def load_run(path: Path, changes: Mapping[str, Any] = MappingProxyType({})) -> Run:
     """Return the settings in the YAML file `path`; relative paths in it start from its folder.
+
+    `changes` replace what stands there, section by section.
 
     Raises `ConfigError` with one line for each mistake: the key, its value, and what it must be.
     """
     values = read_mapping(path, hint="settings such as 'images: raw.tif'; see eseg train --help")
+    for key, value in changes.items():
+        both = isinstance(value, Mapping) and isinstance(values.get(key), Mapping) and key != "classes"
+        values[key] = {**values[key], **value} if both else value
     return Run.checked(values, path).with_paths(lambda given: path.parent / given)

@@ -2,15 +2,36 @@
 
 from __future__ import annotations
 
+import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.text import Text
 
+from eseg_zoo import progress as progress_module
 from eseg_zoo.allocator import keep_freed_memory
 from eseg_zoo.errors import EsegError
+
+
+class _Lines(logging.Handler):
+    """Shows what the package logs as lines on stderr; a warning says that it is one."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        is_warning = record.levelno >= logging.WARNING
+        text = Text.assemble(("warning: ", "bold yellow") if is_warning else "", record.getMessage())
+        plain_console(stderr=True).print(text, soft_wrap=True)
 
 
 def plain_console(*, stderr: bool = False) -> Console:
@@ -21,6 +42,7 @@ def plain_console(*, stderr: bool = False) -> Console:
 def run_app(app: Callable[[], object]) -> None:
     """Run a Typer app; an error of ours is shown in one line on stderr, with its traceback only for --debug."""
     keep_freed_memory()  # before there are threads, which would get heaps of their own
+    _show_log()
     try:
         app()
     except EsegError as error:
@@ -31,31 +53,35 @@ def run_app(app: Callable[[], object]) -> None:
         sys.exit(1)
 
 
+def _show_log() -> None:
+    logger = logging.getLogger("eseg_zoo")
+    if not any(isinstance(handler, _Lines) for handler in logger.handlers):
+        logger.addHandler(_Lines())
+    logger.setLevel(logging.INFO)
+
+
 class _Rate(ProgressColumn):
-    """Chunks per second, or seconds per chunk where that is the larger number."""
+    """Tiles per second, or seconds per tile where that is the larger number."""
 
     def render(self, task: Task) -> Text:
         speed = task.speed
         if not speed:
             return Text("")
-        return Text(f"{speed:.1f} chunks/s" if speed >= 1 else f"{1 / speed:.1f} s/chunk")
+        return Text(f"{speed:.1f} tiles/s" if speed >= 1 else f"{1 / speed:.1f} s/tile")
 
 
-def image_progress() -> Progress:
-    """Return a bar on stderr with planes and time left; none where stderr is no terminal."""
-    return _progress(MofNCompleteColumn(), TimeRemainingColumn())
-
-
-def volume_progress() -> Progress:
-    """Return a bar on stderr with chunks, rate and time left; none where stderr is no terminal (see `Tenths`)."""
-    return _progress(MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
-
-
-def _progress(*figures: ProgressColumn) -> Progress:
+def part_progress() -> Progress:
+    """Return a bar on stderr with tiles, rate and time left; none where stderr is no terminal (see `Tenths`)."""
     console = plain_console(stderr=True)
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), *figures)
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        _Rate(),
+        TimeRemainingColumn(),
+    )
     disable = not console.is_terminal
-    # The rate is that of the last ten minutes: chunks may take longer than the half minute that Rich looks back.
+    # The rate is that of the last ten minutes: tiles may take longer than the half minute that Rich looks back.
     return Progress(*columns, console=console, transient=True, disable=disable, speed_estimate_period=600)
 
 
@@ -67,8 +93,52 @@ class Tenths:
         self.console = plain_console(stderr=True)
 
     def report(self, done: int, total: int) -> None:
-        """Say how many chunks are done, if it is a tenth more than the last time and stderr is no terminal."""
+        """Say how many tiles are done, if it is a tenth more than the last time and stderr is no terminal."""
         tenths = 10 * done // total if total else 10
         if tenths > self.said and not self.console.is_terminal:
-            self.console.print(f"{self.name}: {done} of {total} chunks", soft_wrap=True)
+            self.console.print(f"{self.name}: {done} of {total} tiles", soft_wrap=True)
         self.said = max(tenths, self.said)
+
+
+class TrainingBars:
+    """Shows a training on stderr: a bar for each stage; where that is no terminal, one line for each validation."""
+
+    def __init__(self) -> None:
+        self.console = plain_console(stderr=True)
+        text = TextColumn("{task.fields[figures]}", markup=False)
+        columns = (
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("steps"),
+        )
+        self.bars = Progress(
+            *columns, TimeElapsedColumn(), TextColumn("<"), TimeRemainingColumn(), text,
+            console=self.console, disable=not self.console.is_terminal,
+        )  # fmt: skip
+        self.tasks: dict[str, TaskID] = {}
+
+    def __enter__(self) -> TrainingBars:
+        self.bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bars.stop()
+
+    def __call__(self, progress: progress_module.Progress) -> None:
+        """Take the news of a step."""
+        name, figures = progress.what.replace("_", "-"), self._figures(progress.figures)
+        if self.console.is_terminal:
+            if name not in self.tasks:
+                self.tasks[name] = self.bars.add_task(name, total=progress.total, figures="")
+            self.bars.update(self.tasks[name], completed=progress.done, figures=figures)
+        elif progress.is_validated:
+            self.console.print(f"{name} step {progress.done}/{progress.total}  {figures}", soft_wrap=True)
+
+    @staticmethod
+    def _figures(figures: Mapping[str, float]) -> str:
+        """Return those that are known: the loss at first, then the validation too."""
+        parts = [f"loss {figures['loss']:.3f}"] if "loss" in figures else []
+        if "dice" in figures:
+            parts.append(f"validation Dice {figures['dice']:.3f} (best {figures['best']:.3f})")
+        return "  ".join(parts)

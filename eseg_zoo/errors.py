@@ -22,7 +22,11 @@ class OutputError(EsegError):
 
 
 class TrainingError(EsegError):
-    """A training ends without a model: its weights are no longer finite, or it was stopped in pre-training."""
+    """A training ends without a model: its weights are no longer finite."""
+
+
+class StoppedError(EsegError):
+    """Work was stopped by the one who asked for it."""
 
 
 class ClusterError(EsegError):

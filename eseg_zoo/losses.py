@@ -174,7 +174,7 @@ def unlabelled_terms(
 def pseudo_label_loss(logits: Tensor, targets: Tensor, chosen: Tensor) -> Tensor:
     """Return the mean cross-entropy of logits (b, classes, *region) with class probabilities `targets` of that shape.
 
-    The mean is over the pixels where the mask `chosen` (b, *region) is true; 0 if there is none.
+    The mean is over the pixels where the mask `chosen` (b, *region) is true; 0 if there is no such pixel.
     """
     each = -(targets * logits.log_softmax(1)).sum(1)
     return (each * chosen).sum() / chosen.sum().clamp(min=1)

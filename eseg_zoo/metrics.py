@@ -134,7 +134,7 @@ class ErrorRanking:
 
 
 def soft_dice(probabilities: NDArray[np.floating], labels: NDArray[np.integer]) -> NDArray[np.float64]:
-    """Return the Dice of each class with probabilities (pixels, classes) in the place of counts, 0..1.
+    """Return the Dice of each class with probabilities (pixels, classes) instead of counts, 0..1.
 
     `labels` (pixels,) are class indices. For certain predictions it equals `Confusion.dice`; it differs between models
     that get the same few pixels right. NaN for a class neither labelled nor given any probability.
@@ -142,3 +142,9 @@ def soft_dice(probabilities: NDArray[np.floating], labels: NDArray[np.integer]) 
     truth = np.eye(probabilities.shape[1])[labels]
     with np.errstate(invalid="ignore"):
         return np.asarray(2 * (probabilities * truth).sum(0) / (probabilities.sum(0) + truth.sum(0)))
+
+
+def entropy(probabilities: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Return the uncertainty of probabilities (classes, ...): their entropy over its maximum, 0 (sure) to 1."""
+    safe = np.maximum(probabilities, np.finfo(np.float32).tiny)
+    return np.asarray(-(probabilities * np.log(safe)).sum(0) / np.log(len(probabilities)), np.float32)

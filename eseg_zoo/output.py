@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -42,3 +43,19 @@ def replacing(path: Path, *, force: bool) -> Iterator[Path]:
     finally:
         with suppress(OSError):  # it was renamed, or never made
             temporary.unlink()
+
+
+def unfinished(target: Path) -> Path:
+    """Return the name beside `target` that a result has until it is finished."""
+    return target.with_name(f"{target.name}.partial")
+
+
+def discard(path: Path) -> None:
+    """Remove a file or folder that may be there; raises `OutputError` when that fails."""
+    try:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(f"{path} cannot be removed: {error.strerror}") from error

@@ -19,11 +19,11 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
 
-    moved: ClassVar[Mapping[str, str]] = MappingProxyType({})
-    """Where a setting is now, by the key it has in older files."""
+    former: ClassVar[Mapping[str, str]] = MappingProxyType({})
+    """What became of a setting, by the key it has in older files: where it is now, or why it is gone."""
 
     @classmethod
-    def checked(cls, values: Mapping[str, Any], path: Path) -> Self:
+    def checked(cls, values: Mapping[str, Any], path: Path | str) -> Self:
         """Return the settings with these values, which were read from `path`.
 
         Raises `ConfigError` with one line for each mistake: the key, its value, and what it must be.
@@ -38,24 +38,23 @@ class Settings(BaseModel):
     def without_paths(cls, values: Mapping[str, Any]) -> dict[str, Any]:
         """Return those of these settings, given as plain YAML values, that have a value and may be shown to others.
 
-        Paths may not, as they tell about somebody's disk, nor what is no setting here and could be one.
+        Paths may not, as they tell about somebody's disk, nor may what is not a setting here and could be a path.
         """
         kept = {}
         for name, field in cls.model_fields.items():
-            kind: Any = field.annotation
-            if values.get(name) is not None and not _holds_path(kind):
-                is_section = isinstance(kind, type) and issubclass(kind, Settings)
-                kept[name] = kind.without_paths(values[name]) if is_section else values[name]
+            section = section_of(field.annotation)
+            if values.get(name) is not None and not _holds_path(field.annotation):
+                kept[name] = section.without_paths(values[name]) if section else values[name]
         return kept
 
     @classmethod
     def _describe(cls, mistake: ErrorDetails) -> str:
         key = ".".join(str(part) for part in mistake["loc"])
         if mistake["type"] == "extra_forbidden":
+            if key in cls.former:
+                return f"{key} is not a setting any more: {cls.former[key]}"
             known = cls._keys_at(mistake["loc"][:-1])
             near = difflib.get_close_matches(str(mistake["loc"][-1]), known, n=1, cutoff=0.4)
-            if key in cls.moved:
-                near = [cls.moved[key]]
             hint = f"did you mean {near[0]}?" if near else f"the keys here are {', '.join(known)}"
             return f"{key} is not a setting; {hint}"
         if mistake["type"] == "missing":
@@ -67,13 +66,19 @@ class Settings(BaseModel):
     @classmethod
     def _keys_at(cls, location: tuple[int | str, ...]) -> list[str]:
         """Return the keys of the nested settings at `location`."""
-        model: type[BaseModel] = cls
+        section: type[Settings] = cls
         for part in location:
-            annotation = model.model_fields[str(part)].annotation
-            if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            nested = section_of(section.model_fields[str(part)].annotation)
+            if nested is None:
                 return []
-            model = annotation
-        return list(model.model_fields)
+            section = nested
+        return list(section.model_fields)
+
+
+def section_of(kind: Any) -> type[Settings] | None:
+    """Return the settings that a field of this type holds, such as `Settings | None`; None if it holds others."""
+    kinds = (kind, *get_args(kind))
+    return next((part for part in kinds if isinstance(part, type) and issubclass(part, Settings)), None)
 
 
 def _holds_path(kind: Any) -> bool:

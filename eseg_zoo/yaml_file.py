@@ -1,4 +1,4 @@
-"""YAML files that people write: read as a mapping, with a clear error for what is none."""
+"""YAML files that people write: read as a mapping, with a clear error for anything else."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from eseg_zoo.errors import ConfigError
 
 
 class _Loader(yaml.SafeLoader):
-    """Refuses a key that stands twice in one place, of which YAML itself would drop the first."""
+    """Refuses a key that is given twice in one mapping, of which YAML itself would drop the first."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: list[Any] = []
@@ -31,15 +31,15 @@ class _Loader(yaml.SafeLoader):
 def read_mapping(path: Path, *, hint: str) -> dict[str, Any]:
     """Return what the YAML file `path` holds.
 
-    Raises `ConfigError` in one line when it does not exist, is no YAML, or holds something else than keys; `hint` then
-    says what it must hold.
+    Raises `ConfigError` in one line when it does not exist, is not YAML, or does not hold keys; `hint` then says what
+    it must hold.
     """
     try:
         values = yaml.load(path.read_text(encoding="utf-8"), _Loader)
     except FileNotFoundError as error:
         raise ConfigError(f"{path} does not exist") from error
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path} is no readable YAML file: {' '.join(str(error).split())}") from error
+        raise ConfigError(f"{path} is not a readable YAML file: {' '.join(str(error).split())}") from error
     if not isinstance(values, dict):
         raise ConfigError(f"{path} must hold {hint}")
     return values

@@ -28,6 +28,7 @@ def mebibytes_touched_anew(*, keep: bool) -> float:
     return float(subprocess.run(program, check=True, capture_output=True, text=True).stdout)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc has this setting")
 def test_freed_memory_is_used_again() -> None:
     if mebibytes_touched_anew(keep=False) < MEBIBYTES * ROUNDS / 2:

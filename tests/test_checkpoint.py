@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 import torch
 
-from eseg_zoo.checkpoint import FORMAT, Checkpoint
+from eseg_zoo.checkpoint import FORMAT, Checkpoint, Class
 from eseg_zoo.errors import CheckpointError, OutputError
-from eseg_zoo.model.dense import DenseSegmenter
+from eseg_zoo.model.dense import Architecture, DenseSegmenter
+
+FORMAT_2 = Path(__file__).parent / "data/checkpoints/format2.pt"
 
 
 class MakeCheckpoint(Protocol):
@@ -61,7 +63,7 @@ def test_a_loaded_checkpoint_predicts_the_same(
     image = original.sample[(None, slice(None), *[slice(0, 9)] * dims)].float()
     with torch.no_grad():
         expected, found = original.segmenter()(image), loaded.segmenter()(image)
-        untrained = DenseSegmenter(**original.architecture).eval()(image)
+        untrained = DenseSegmenter.of(original.architecture).eval()(image)
     assert torch.equal(found, expected)
     assert not torch.allclose(found, untrained, atol=1e-2)
 
@@ -86,7 +88,7 @@ def test_every_field_returns_as_it_was(make_checkpoint: MakeCheckpoint, tmp_path
 def test_the_file_holds_no_code_and_no_other_file_is_needed(saved: Path) -> None:
     content = torch.load(saved, weights_only=True)
     assert content["format"] == FORMAT
-    assert content["class_names"] == ("membrane", "cytoplasm", "mito|chondrion")
+    assert [one["name"] for one in content["classes"]] == ["membrane", "cytoplasm", "mito|chondrion"]
 
 
 def test_the_segmenter_is_in_eval_mode_and_apart_from_the_checkpoint(checkpoint: Checkpoint) -> None:
@@ -95,6 +97,25 @@ def test_the_segmenter_is_in_eval_mode_and_apart_from_the_checkpoint(checkpoint:
     with torch.no_grad():
         segmenter.mean.fill_(-1)
     assert checkpoint.segmenter_state["mean"].item() == pytest.approx(127.3)
+
+
+def test_a_checkpoint_of_format_2_predicts_reconstructs_and_imagines_as_the_code_that_wrote_it() -> None:
+    loaded = Checkpoint.load(FORMAT_2)
+    assert loaded.classes == (Class("dark", 1, 0.3), Class("bright", 4, 0.7))
+    assert loaded.architecture == Architecture(2, 1, 2, [4, 5, 6], 3, [[2, 2]] * 3, [[3, 3]] * 3)
+    expected = np.load(FORMAT_2.with_suffix(".npz"))  # every fourth pixel, by that code
+    segmenter, hvae = loaded.segmenter(), loaded.hvae()
+    with torch.inference_mode():
+        image = loaded.sample[None].float()
+        seen = segmenter.normalise(segmenter.reflect(image))
+        found = {
+            "probabilities": segmenter(image),
+            "reconstruction": hvae(seen, torch.Generator().manual_seed(5)).reconstruction,
+            "imagined": hvae.imagine(seen, 1, torch.Generator().manual_seed(6)),
+        }
+    for name, values in found.items():
+        np.testing.assert_allclose(values[..., ::4, ::4].numpy(), expected[name], rtol=0, atol=1e-4, err_msg=name)
+        assert np.ptp(expected[name]) > 0.1, name
 
 
 # ------------------------------------------------------------------------------------------------------- refusals
@@ -112,18 +133,18 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 def test_other_kinds_of_file_are_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "model.pt"
     path.write_bytes(content)
-    assert refusal(path).startswith("is no eseg_zoo checkpoint")
+    assert refusal(path).startswith("is not an eseg_zoo checkpoint")
 
 
 def test_a_folder_is_refused(tmp_path: Path) -> None:
-    assert refusal(tmp_path).startswith("is no eseg_zoo checkpoint")
+    assert refusal(tmp_path).startswith("is not an eseg_zoo checkpoint")
 
 
 @pytest.mark.parametrize("kept", [1, 4, 30, 1000, 0.1, 0.5, 0.9, -30, -1])
 def test_a_truncated_file_is_refused(saved: Path, kept: float) -> None:
     content = saved.read_bytes()
     saved.write_bytes(content[: int(kept * len(content)) if isinstance(kept, float) else kept])
-    assert refusal(saved).startswith("is no eseg_zoo checkpoint")
+    assert refusal(saved).startswith("is not an eseg_zoo checkpoint")
 
 
 def test_random_bytes_are_refused(tmp_path: Path) -> None:
@@ -157,13 +178,43 @@ def test_code_inside_a_checkpoint_is_refused_and_not_executed(saved: Path, tmp_p
 )
 def test_another_torch_file_is_refused(tmp_path: Path, content: object) -> None:
     torch.save(content, tmp_path / "model.pt")
-    assert refusal(tmp_path / "model.pt") == "is a torch file but no eseg_zoo checkpoint"
+    assert refusal(tmp_path / "model.pt") == "is a torch file, but not an eseg_zoo checkpoint"
 
 
-@pytest.mark.parametrize("other", [FORMAT - 1, FORMAT + 1], ids=["older", "newer"])
+@pytest.mark.parametrize("other", [1, FORMAT + 1, None, "3"])
 def test_another_format_is_refused_with_both_numbers(saved: Path, other: int) -> None:
     torch.save(torch.load(saved, weights_only=True) | {"format": other}, saved)
-    assert refusal(saved) == f"has checkpoint format {other}; this version of eseg_zoo reads format {FORMAT}"
+    assert refusal(saved) == f"has checkpoint format {other}; this version of eseg_zoo reads 2 and 3"
+
+
+@pytest.mark.parametrize(
+    ("key", "damaged"),
+    [
+        ("classes", [{"name": "a"}]),
+        ("classes", 3),
+        ("architecture", {"dims": 2}),
+        ("architecture", [2]),
+        ("training", {"steps": 3}),
+    ],
+    ids=str,
+)
+def test_a_checkpoint_with_a_damaged_field_is_refused(saved: Path, key: str, damaged: object) -> None:
+    torch.save(torch.load(saved, weights_only=True) | {key: damaged}, saved)
+    assert refusal(saved).startswith("is damaged: ")
+
+
+def test_a_checkpoint_of_format_2_with_unequal_classes_is_refused(tmp_path: Path) -> None:
+    content = torch.load(FORMAT_2, weights_only=True)
+    torch.save(content | {"class_values": (1, 4, 5)}, tmp_path / "model.pt")
+    assert refusal(tmp_path / "model.pt").startswith("is damaged: ")
+
+
+def test_a_checkpoint_of_format_2_returns_the_same_when_it_is_saved_anew(tmp_path: Path) -> None:
+    before = Checkpoint.load(FORMAT_2)
+    before.save(tmp_path / "model.pt")
+    after = Checkpoint.load(tmp_path / "model.pt")
+    assert torch.load(tmp_path / "model.pt", weights_only=True)["format"] == 3
+    assert (after.classes, after.architecture, after.settings) == (before.classes, before.architecture, before.settings)
 
 
 @pytest.mark.parametrize("key", [*(field.name for field in fields(Checkpoint)), "format"])

@@ -10,9 +10,18 @@ import pytest
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from eseg_zoo.config import PRESETS, SMALLEST_RUN, VOLUME_PRESETS, NetworkSettings, Run, TrainingSettings, load_run
+from eseg_zoo.config import (
+    PRESETS,
+    VOLUME_PRESETS,
+    NetworkSettings,
+    PaperSettings,
+    Run,
+    TrainingSettings,
+    load_run,
+)
 from eseg_zoo.errors import ConfigError
-from eseg_zoo.model.dense import DenseSegmenter
+from eseg_zoo.example_run import SMALLEST_RUN
+from eseg_zoo.model.dense import Architecture, DenseSegmenter
 from eseg_zoo.settings import Settings
 from eseg_zoo.yaml_file import read_mapping
 
@@ -48,13 +57,48 @@ def test_the_smallest_run_is_complete(tmp_path: Path) -> None:
     assert run.images == [tmp_path / "raw.tif"]
 
 
-def test_the_keys_of_the_smallest_run_are_all_needed_but_the_preset(tmp_path: Path) -> None:
+def test_the_keys_of_the_smallest_run_are_all_needed_but_the_preset_and_axes_that_files_say(tmp_path: Path) -> None:
     path, values = tmp_path / "run.yaml", yaml.safe_load(SMALLEST_RUN)
-    for key in values.keys() - {"preset"}:
+    for key in values.keys() - {"preset", "axes"}:
         path.write_text(yaml.safe_dump({k: v for k, v in values.items() if k != key}))
         with pytest.raises(ConfigError) as caught:
             load_run(path)
         assert str(caught.value) == f"{path}: {key} is missing"
+
+
+def test_axes_may_be_left_out_and_their_case_does_not_matter(tmp_path: Path) -> None:
+    values = yaml.safe_load(SMALLEST_RUN)
+    assert Run.model_validate(values | {"axes": "ZcYX"}).axes == "zcyx"
+    del values["axes"]
+    volumes = {"network": {"dims": 3}, "channels": ["a", "b"]}  # the files will say whether they fit
+    for changes in ({}, volumes):
+        path = tmp_path / "run.yaml"
+        path.write_text(yaml.safe_dump(values | changes))
+        assert load_run(path).axes is None
+
+
+def test_changes_replace_what_the_file_says_section_by_section(tmp_path: Path) -> None:
+    path = write_run(tmp_path, training={"steps": 7, "batch_size": 3}, loss={"beta": 0.5})
+    changes = {"training": {"steps": 9}, "classes": {4: "a", 5: "b"}, "seed": 8, "network": {"latents": 5}}
+    run = load_run(path, changes)
+    assert (run.training.steps, run.training.batch_size, run.loss.beta) == (9, 3, 0.5)
+    assert run.classes == {4: "a", 5: "b"}
+    assert (run.seed, run.network.latents) == (8, 5)
+    assert load_run(path).training.steps == 7
+
+
+def test_changes_are_checked_as_the_file_is(tmp_path: Path) -> None:
+    path = write_run(tmp_path)
+    with pytest.raises(ConfigError, match=r"run\.yaml: training\.stepps is not a setting; did you mean steps\?"):
+        load_run(path, {"training": {"stepps": 9}})
+    with pytest.raises(ConfigError, match=r"run\.yaml: training\.workers is -1; .*greater than or equal to 0"):
+        load_run(path, {"training": {"workers": -1}})
+
+
+def test_a_path_in_the_changes_is_taken_from_where_it_starts(tmp_path: Path) -> None:
+    run = load_run(write_run(tmp_path), {"out": tmp_path / "elsewhere"})
+    assert run.out == tmp_path / "elsewhere"
+    assert run.images == [tmp_path / "raw.tif"]
 
 
 def test_relative_paths_start_from_the_folder_of_the_yaml(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,8 +134,8 @@ def test_every_preset_names_known_sections_and_makes_a_network(preset: str) -> N
     for section, values in PRESETS[preset].items():
         assert getattr(run, section).model_fields_set == set(values)
     architecture = run.network.architecture(channels=1, classes=3)
-    assert len(architecture["strides"]) == len(architecture["kernels"]) == len(architecture["filters"]) == 3
-    DenseSegmenter(**architecture)
+    assert len(architecture.strides) == len(architecture.kernels) == len(architecture.filters) == 3
+    DenseSegmenter.of(architecture)
 
 
 @pytest.mark.parametrize("preset", VOLUME_PRESETS)
@@ -108,8 +152,7 @@ def test_volumes_have_presets_of_their_own_for_the_same_keys(preset: str) -> Non
 
 def test_widths_grow_from_level_to_level_and_given_filters_count_instead() -> None:
     def filters(**settings: Any) -> list[int]:
-        found: list[int] = NetworkSettings(**settings).architecture(channels=1, classes=2)["filters"]
-        return found
+        return list(NetworkSettings(**settings).architecture(channels=1, classes=2).filters)
 
     assert filters(width=20) == [20, 30, 40]
     assert filters(width=20, dims=3) == [20, 30]
@@ -120,22 +163,16 @@ def test_the_levels_along_z_follow_the_voxel_size() -> None:
     network = NetworkSettings(dims=3, width=8)
     serial_sections = {"z": 0.05, "y": 0.0046, "x": 0.0046}
     found = network.architecture(channels=1, classes=2, voxel_size=serial_sections)
-    assert found["filters"] == [8, 12, 16]
-    assert found["strides"] == [[1, 2, 2]] * 3
-    assert found["kernels"] == [[1, 3, 3], [1, 3, 3], [3, 3, 3]]
+    assert found.filters == (8, 12, 16)
+    assert found.strides == ((1, 2, 2),) * 3
+    assert found.kernels == ((1, 3, 3), (1, 3, 3), (3, 3, 3))
 
 
 def test_the_architecture_follows_the_network_settings() -> None:
     network = NetworkSettings(dims=3, filters=[4, 6], latents=5)
-    assert network.architecture(channels=2, classes=7) == {
-        "dims": 3,
-        "channels": 2,
-        "classes": 7,
-        "filters": [4, 6],
-        "latents": 5,
-        "strides": [[2, 2, 2], [2, 2, 2]],
-        "kernels": [[3, 3, 3], [3, 3, 3]],
-    }
+    assert network.architecture(channels=2, classes=7) == Architecture(
+        dims=3, channels=2, classes=7, filters=[4, 6], latents=5, strides=[[2, 2, 2]] * 2, kernels=[[3, 3, 3]] * 2
+    )
 
 
 @pytest.mark.parametrize(("dims", "cells", "region"), [(2, None, (64, 32)), (2, 3, (24, 12)), (3, None, (8, 32, 16))])
@@ -143,12 +180,6 @@ def test_the_unlabelled_region_is_of_whole_cells(dims: int, cells: int | None, r
     changes = {"network": {"dims": dims}, "semi_supervised": {"cells": cells}}
     run = Run.model_validate(yaml.safe_load(SMALLEST_RUN) | changes)
     assert run.unlabelled_region((2, 8, 4)[-dims:]) == region
-
-
-def test_the_start_of_a_pretraining_is_relative_to_the_yaml(tmp_path: Path) -> None:
-    run = load_run(write_run(tmp_path, pretraining={"start": "first/pretraining/last.ckpt"}))
-    assert run.pretraining.start == tmp_path / "first/pretraining/last.ckpt"
-    assert load_run(write_run(tmp_path)).pretraining.start is None
 
 
 def test_settings_are_frozen(tmp_path: Path) -> None:
@@ -172,8 +203,47 @@ def test_a_mistyped_nested_key_names_the_nearest(mistakes: Any) -> None:
 
 
 def test_a_key_that_moved_names_its_new_place(mistakes: Any) -> None:
-    line = "training.symmetries is not a setting; did you mean augmentation.symmetries?"
+    line = "training.symmetries is not a setting any more: it is augmentation.symmetries now"
     assert mistakes(training={"symmetries": False}) == [line]
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "says"),
+    [
+        ("training", "ema", "bought nothing"),
+        ("training", "optimiser", "Adamax with preset: paper"),
+        ("training", "schedule", "plateau decay with preset: paper"),
+        ("training", "plateau_patience", "paper.plateau_patience"),
+        ("network", "learn_prior", "always learnt"),
+        ("semi_supervised", "labeller", "class means with preset: paper"),
+        ("semi_supervised", "confidence", "paper.confidence"),
+        ("semi_supervised", "radius", "paper.radius now"),
+        ("semi_supervised", "radius_patience", "paper.radius_patience"),
+    ],
+)
+def test_a_key_that_is_gone_says_in_one_line_why_or_where_it_is(
+    mistakes: Any, section: str, key: str, says: str
+) -> None:
+    (line,) = mistakes(**{section: {key: 1}})
+    assert line.startswith(f"{section}.{key} is not a setting any more: ")
+    assert says in line
+
+
+def test_a_section_that_is_gone_says_why(mistakes: Any) -> None:
+    (line,) = mistakes(pretraining={"steps": 3})
+    assert line == "pretraining is not a setting any more: learning without labels first made models worse"
+
+
+def test_the_paper_has_settings_of_its_own(mistakes: Any, tmp_path: Path) -> None:
+    run = load_run(write_run(tmp_path, preset="paper", paper={"radius": 3}))
+    assert run.paper == PaperSettings(radius=3)
+    assert load_run(write_run(tmp_path, preset="paper")).paper == PaperSettings()
+    assert load_run(write_run(tmp_path)).paper is None
+    assert mistakes(paper={}) == ["paper is for preset: paper, but preset is small"]
+    assert mistakes(preset="paper", semi_supervised={"teacher": 0.5}) == [
+        "semi_supervised.teacher is for other presets than paper, which has no averaged network"
+    ]
+    assert mistakes(preset="paper", paper={"raduis": 3}) == ["paper.raduis is not a setting; did you mean radius?"]
 
 
 def test_a_key_like_no_other_lists_the_keys(mistakes: Any) -> None:
@@ -193,9 +263,7 @@ def test_every_mistake_has_its_line(mistakes: Any) -> None:
         ("training", "learning_rate", 0, "greater than 0"),
         ("training", "validation_fraction", 1, "less than 1"),
         ("training", "steps", 1.5, "valid integer"),
-        ("training", "ema", 1.0, "less than 1"),
-        ("training", "optimiser", "sgd", "'adamw' or 'adamax'"),
-        ("training", "schedule", "step", "'cosine' or 'plateau'"),
+        ("semi_supervised", "teacher", 1.0, "less than 1"),
         ("augmentation", "zoom", 0.3, "less than or equal to 0.25"),
         ("augmentation", "contrast", 1, "less than 1"),
         ("augmentation", "elastic", 11, "less than or equal to 10"),
@@ -223,7 +291,7 @@ def test_a_value_out_of_range_is_named_with_its_limit(
         ({"unlabelled": 2}, "classes names the value 2, which means 'not labelled'"),
         ({"axes": "zzyx"}, "axes is 'zzyx'; it must have y and x, may have t, c and z, and each letter once"),
         ({"axes": "zy"}, "axes is 'zy'; it must have y and x, may have t, c and z, and each letter once"),
-        ({"axes": "ZYX"}, "axes is 'ZYX'; it must have y and x, may have t, c and z, and each letter once"),
+        ({"axes": "ZZYX"}, "axes is 'zzyx'; it must have y and x, may have t, c and z, and each letter once"),
         ({"axes": "wyx"}, "axes is 'wyx'; it must have y and x, may have t, c and z, and each letter once"),
         ({"axes": "tyx", "network": {"dims": 3}}, "axes is 'tyx', which has no z; network.dims of 3 needs volumes"),
         ({"axes": "cyx", "channels": ["a", "b", "a"]}, "channels has one name twice: a, b, a"),
@@ -297,7 +365,7 @@ def test_a_file_that_is_no_yaml_is_one_line(tmp_path: Path, content: bytes) -> N
     path.write_bytes(content)
     with pytest.raises(ConfigError) as caught:
         load_run(path)
-    assert str(caught.value).startswith(f"{path} is no readable YAML file: ")
+    assert str(caught.value).startswith(f"{path} is not a readable YAML file: ")
     assert "\n" not in str(caught.value)
 
 
@@ -311,7 +379,7 @@ def test_yaml_that_is_no_mapping_is_one_line(tmp_path: Path, content: str) -> No
 
 
 def test_a_folder_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="is no readable YAML file"):
+    with pytest.raises(ConfigError, match="is not a readable YAML file"):
         load_run(tmp_path)
 
 
@@ -326,14 +394,14 @@ def test_settings_can_be_shown_without_any_path(tmp_path: Path) -> None:
         models: dict[str, Path | int]
 
     further = {"further": {"start": "home/a", "steps": 3}, "masks": ["home/b"], "models": {"c": "home/d"}}
-    path = write_run(tmp_path, pretraining={"start": "home/e"}, voxel_size={"z": 0.05}, channels=["red"], **further)
+    path = write_run(tmp_path, voxel_size={"z": 0.05}, channels=["red"], **further)
     written = Later.checked(yaml.safe_load(path.read_text(encoding="utf-8")), path).model_dump(
         mode="json", exclude_none=True
     )
     shown = Later.without_paths(written | {"of_another_version": "home/f"})
     paths = {"images", "labels", "out", "masks", "models"}
     without = {key: value for key, value in written.items() if key not in paths}
-    assert shown == without | {"pretraining": {"steps": 0}, "further": {"steps": 3}}
+    assert shown == without | {"further": {"steps": 3}}
     assert (shown["voxel_size"], shown["channels"]) == ({"z": 0.05}, ["red"])
 
 
@@ -371,7 +439,7 @@ def test_a_key_that_stands_twice_is_refused(tmp_path: Path, text: str, line: str
     path.write_text(text, encoding="utf-8")
     with pytest.raises(ConfigError) as caught:
         load_run(path)
-    assert str(caught.value) == f"{path} is no readable YAML file: {line}"
+    assert str(caught.value) == f"{path} is not a readable YAML file: {line}"
 
 
 def test_keys_that_are_merged_may_be_given_anew(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from eseg_zoo.config import NetworkSettings
 from eseg_zoo.levels import anisotropy, depth, is_coarse, kernels, strides
-from eseg_zoo.model.dense import Architecture, Geometry
+from eseg_zoo.model.dense import Geometry
 
 # One voxel size for each regime: isotropic FIB-SEM, twice coarser, ssTEM.
 FINE, TWICE, COARSE = 1.0, 2.0, 11.0
@@ -93,7 +93,7 @@ def test_the_stem_narrows_by_the_voxels_that_one_of_the_first_level_covers() -> 
         architecture = NetworkSettings(**settings).architecture(
             channels=1, classes=2, voxel_size={"z": z, "y": 1, "x": 1}
         )
-        return Architecture(**architecture).stem_filters
+        return architecture.stem_filters
 
     assert stem({"width": 64}, 1) == 16
     assert stem({"dims": 3, "width": 64}, 1) == 8

@@ -49,8 +49,8 @@ def contrastive_by_loops(means: list[list[float]], labels: list[int]) -> float:
         if labels[i] == labels[j]:
             pulls.setdefault(labels[i], []).append(distance)
         else:
-            push = 1 / (distance + 0.1) + max(5 - distance, 0) ** 2
-            pushes.setdefault(tuple(sorted((labels[i], labels[j]))), []).append(push)
+            pushed = 1 / (distance + 0.1) + max(5 - distance, 0) ** 2
+            pushes.setdefault(tuple(sorted((labels[i], labels[j]))), []).append(pushed)
     pull = [sum(values) / len(values) for values in pulls.values()]
     push = [sum(values) / len(values) for values in pushes.values()]
     shares = [math.exp(value - max(push)) for value in push] if push else []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Iterator
 from fnmatch import fnmatch
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
+import yaml
 
 ROOT = Path(__file__).parents[1]
 FOLDERS = {"eseg_zoo": "eseg_zoo", "eseg_export": "export/eseg_export", "eseg_export.rdf_templates": "rdf_templates"}
@@ -59,6 +62,28 @@ def test_every_shipped_pattern_has_a_file(project: dict[str, Any]) -> None:
 def test_the_installed_packages_are_the_ones_of_this_tree() -> None:
     for package, folder in packages_in_the_tree():
         assert Path(str(resources.files(package))).resolve() == folder.resolve()
+
+
+def test_the_citation_is_of_this_version_and_licence(project: dict[str, Any]) -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    for key in ("version", "license"):
+        assert citation[key] == project["project"][key], key
+
+
+def test_every_extra_but_that_of_foreign_formats_is_installed_for_the_checks(project: dict[str, Any]) -> None:
+    """The tests of `bioio` have a stand-in for it."""
+    extras = set(project["project"]["optional-dependencies"]) - {"bioio"}
+    for file in ("Makefile", ".github/workflows/ci.yml", "CONTRIBUTING.md"):
+        found = re.search(r"--editable ['\"]\.\[([\w,]+)\]", (ROOT / file).read_text(encoding="utf-8"))
+        assert found, file
+        assert set(found[1].split(",")) == extras, file
+
+
+def test_what_eseg_offers_beside_its_own_is_of_the_exporter(project: dict[str, Any]) -> None:
+    for target in project["project"]["entry-points"]["eseg.commands"].values():
+        module, app = target.split(":")
+        assert module.startswith("eseg_export.")
+        assert isinstance(getattr(__import__(module, fromlist=[app]), app), typer.Typer), target
 
 
 def test_every_command_is_a_function(project: dict[str, Any]) -> None:

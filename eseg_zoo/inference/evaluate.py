@@ -1,24 +1,25 @@
-"""Predictions compared with labels, over labelled pixels only, a section at a time."""
+"""Predictions compared with labels, over labelled pixels only, a tile at a time."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import reduce
+from functools import partial, reduce
 from operator import add
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+import torch
 
-from eseg_zoo.calibration import without_temperature
-from eseg_zoo.data.labels import label_sections, read_labels
-from eseg_zoo.data.volumes import chosen_slices, sections
 from eseg_zoo.errors import InputError
-from eseg_zoo.inference.maps import entropy
-from eseg_zoo.inference.predict import Predictor
-from eseg_zoo.metrics import Confusion, ErrorRanking, Reliability
+from eseg_zoo.images.image import Image
+from eseg_zoo.images.slices import chosen_slices
+from eseg_zoo.inference.network import Predictor
+from eseg_zoo.inference.tiles import Window, crop_to, passes_at_once, read_padded, tile_size, tiles_of
+from eseg_zoo.labels.label_image import LabelImage
+from eseg_zoo.metrics import Confusion, ErrorRanking, Reliability, entropy
+from eseg_zoo.patches.sections import sections_of
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,10 @@ class Evaluation:
             self.reliability_without_temperature + other.reliability_without_temperature,
             self.ranking + other.ranking,
         )
+
+    def __repr__(self) -> str:
+        pixels = int(self.confusion.pixels.sum())
+        return f"<Evaluation: mean Dice {self.confusion.mean_dice:.3f} over {pixels:,} labelled pixels>"
 
     def figures(self) -> dict[str, Any]:
         """Return the figures for a JSON file; what needs pixels of a kind that there are none of is None."""
@@ -61,46 +66,57 @@ class Evaluation:
         }
 
 
-def evaluate_files(
+def evaluate_images(
     predictor: Predictor,
-    pairs: Sequence[tuple[Path, Path]],
+    pairs: Sequence[tuple[Image, LabelImage]],
     *,
-    slices: str | None,
-    unlabelled: int | None,
-    axes: str | None,
+    slices: str | None = None,
+    tile: int | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Evaluation:
-    """Return the evaluation over (image, labels) files; `slices` such as '12-13' picks sections of each image.
+    """Return the evaluation over images and their labels; `slices` such as '12-13' picks sections of each image.
 
-    `unlabelled` is the label value that means 'not labelled', by default that of the training labels.
-
-    Raises `InputError` for files that do not fit, and when no pixel is labelled.
+    `progress` hears of tiles done and their number. Raises `InputError` when no pixel is labelled.
     """
-    checkpoint = predictor.checkpoint
-    if unlabelled is None:
-        unlabelled = checkpoint.unlabelled
-    classes = dict(zip(checkpoint.class_values, checkpoint.class_names, strict=True))
+    shape, dims = predictor.checkpoint.architecture, predictor.checkpoint.dims
+    work, at_once = [], 1
+    for image, labels in pairs:
+        found = sections_of(image, dims)
+        chosen = chosen_slices(slices, len(found), image.name, setting="slices")
+        size = tile_size(shape, found[0].space, len(found), side=tile)
+        at_once = max(at_once, passes_at_once(shape, size, predictor.device))
+        work += [
+            partial(_evaluate_tile, predictor, image, labels, n, w)
+            for n in chosen
+            for w in tiles_of(found[n].space, size)
+        ]
     evaluations = []
-    for image_path, label_path in pairs:
-        image, file_axes = predictor.open(image_path, axes)
-        labels = read_labels(label_path, image, file_axes, classes=classes, unlabelled=unlabelled)
-        truths = label_sections(labels, checkpoint.dims)
-        found = sections(image, checkpoint.dims)
-        for number in chosen_slices(slices, len(found), image_path, setting="slices"):
-            if (truths[number] >= 0).any():
-                evaluations.append(_evaluate_section(predictor, found[number], truths[number]))
+    threads = torch.get_num_threads()
+    with ThreadPoolExecutor(at_once, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        for done, evaluation in enumerate(pool.map(lambda task: task(), work), start=1):
+            evaluations += [evaluation] if evaluation else []
+            progress(done, len(work))
+    torch.set_num_threads(threads)
     if not evaluations:
-        raise InputError(f"{', '.join(str(labels) for _, labels in pairs)}: no pixel is labelled")
-    return reduce(add, evaluations)
+        raise InputError(f"{', '.join(labels.pixels.name for _, labels in pairs)}: no pixel is labelled")
+    merged: Evaluation = reduce(add, evaluations)
+    return merged
 
 
-def _evaluate_section(predictor: Predictor, section: NDArray[np.generic], truth: NDArray[np.integer]) -> Evaluation:
-    """Return the evaluation of one section (c, *space) over its labelled pixels; `truth` (*space) holds indices."""
-    segmenter, names = predictor.segmenter, predictor.checkpoint.class_names
+def _evaluate_tile(
+    predictor: Predictor, image: Image, labels: LabelImage, number: int, window: Window
+) -> Evaluation | None:
+    """Return the evaluation of one tile of a section over its labelled pixels; None where there are none."""
+    truth = labels.read(number, window)
     labelled = truth >= 0
-    probabilities = predictor.predict(section)[:, labelled]
+    if not labelled.any():
+        return None
+    names = predictor.checkpoint.class_names
+    padded = read_padded(sections_of(image, labels.dims)[number], window, predictor.checkpoint.geometry)
+    probabilities, plain = (
+        crop_to(found, window)[:, labelled] for found in predictor.with_and_without_temperature(padded)
+    )
     truth, prediction = truth[labelled], probabilities.argmax(0)
-    shift = segmenter.log_prior_shift.flatten().cpu().numpy()
-    plain = without_temperature(probabilities, temperature=float(segmenter.temperature), log_prior_shift=shift)
     return Evaluation(
         names,
         Confusion.of(truth, prediction, classes=len(names)),

@@ -9,12 +9,13 @@ import torch
 from numpy.typing import NDArray
 
 from eseg_zoo.checkpoint import Checkpoint
-from eseg_zoo.data.patches import Padded, PatchGeometry
+from eseg_zoo.patches.geometry import PatchGeometry
+from eseg_zoo.patches.sections import Section
 
 
 @dataclass(frozen=True)
 class Imagined:
-    """One place of an image; arrays (c, *region) in raw intensities, equal to the image where nothing was hidden."""
+    """A part of an image; arrays (c, *region) in raw intensities, equal to the image where nothing was hidden."""
 
     image: NDArray[np.float32]
     hidden: NDArray[np.bool_]  # (*region), what the network did not see
@@ -24,23 +25,23 @@ class Imagined:
 
 def imagine(
     checkpoint: Checkpoint,
-    section: NDArray[np.generic],
-    place: tuple[int, ...],
+    section: Section,
+    centre: tuple[int, ...],
     *,
     side: int,
     cells: int,
     seed: int = 0,
 ) -> Imagined:
-    """Hide a square of `side` pixels (odd) around `place` in a section (c, *space) and return what the model paints.
+    """Hide a square of `side` pixels (odd) around `centre` in a section and return what the model paints.
 
-    The region around it has `cells` cells of the coarsest level along each axis, odd, with `place` in its middle.
+    The region around it has `cells` cells of the coarsest level along each axis, odd, with `centre` in its middle.
     """
     hvae, segmenter = checkpoint.hvae(), checkpoint.segmenter()
-    stride, margin = segmenter.geometry.stride, segmenter.geometry.margin
+    stride, margin = checkpoint.geometry.stride, checkpoint.geometry.margin
     geometry = PatchGeometry(tuple(cells * s for s in stride), margin)
     phase = tuple(length // 2 for length in geometry.region)
-    patch = geometry.cut(Padded.of(section, geometry.reach), place, phase).astype(np.float32)
-    mask = geometry.centre_mask(section.shape[1:], place, phase, side)
+    patch = section.read(geometry.window(centre, phase)).astype(np.float32)
+    mask = geometry.centre_mask(section.space, centre, phase, side)
     inner = tuple(slice(m, m + r) for m, r in zip(margin, geometry.region, strict=True))
     image, hidden = patch[(slice(None), *inner)], mask[inner]
     generator = torch.Generator().manual_seed(seed)

@@ -1,169 +1,302 @@
-"""A checkpoint applied to image files: maps written, or compared with labels."""
+"""An image of any size predicted chunk by chunk, to be interrupted and continued at any moment."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
+from math import prod
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-import xarray as xr
-from numpy.typing import NDArray
 
 from eseg_zoo.checkpoint import Checkpoint
-from eseg_zoo.data.channels import tell_count
-from eseg_zoo.data.patches import Symmetry
-from eseg_zoo.data.volumes import axes_of, read_image, require_finite, sections
 from eseg_zoo.errors import InputError
-from eseg_zoo.inference.maps import MapWriter, entropy
-from eseg_zoo.inference.volume import predict_padded, predict_section, prepare
+from eseg_zoo.images.channels import tell_count
+from eseg_zoo.images.image import Image, Spacing, tell_voxel_size
+from eseg_zoo.images.ome_tiff_writer import OmeTiffWriter
+from eseg_zoo.images.ome_zarr_writer import OmeZarrWriter
+from eseg_zoo.images.opening import open_image
+from eseg_zoo.images.pyramid import Pyramid
+from eseg_zoo.images.slices import chosen_slices
+from eseg_zoo.images.writers import Described, FileWriter, MapWriter
+from eseg_zoo.inference.executors import Index, open_executor
+from eseg_zoo.inference.jobs import Job, WantedMaps
+from eseg_zoo.inference.network import Network, preferred_device
+from eseg_zoo.inference.tiles import passes_at_once, tile_size
 from eseg_zoo.output import make_folder, refuse_existing
 
 log = logging.getLogger(__name__)
 
-
-def stem(image: Path) -> str:
-    """Return what the names of an image's maps start with: its own without `.tif`, `.ome.tif` and the like."""
-    return image.name.removesuffix(image.suffix).removesuffix(".ome")
+# Class maps of more bytes become an OME-Zarr where only a folder is said: few programs open such a TIFF.
+LARGEST_TIFF = 2 << 30
+# Pixels that are larger or smaller than those of training by more than this factor are told.
+OTHER_SIZE = 1.5
+UNCERTAINTY = "uncertainty (normalised entropy)"
 
 
 @dataclass(frozen=True)
-class WantedMaps:
-    """Which maps to write beside the class map."""
+class Reading:
+    """How to read an image; None takes what the file and the model say."""
 
-    probabilities: bool = False
-    uncertainty: bool = False
-
-    def targets(self, image: Path, out: Path) -> dict[str, Path]:
-        """Return the files that the maps of `image` go to: `*_classes.ome.tif`, `*_probabilities.ome.tif`, ..."""
-        kinds = {"classes": True, "probabilities": self.probabilities, "uncertainty": self.uncertainty}
-        return {kind: out / f"{stem(image)}_{kind}.ome.tif" for kind, is_wanted in kinds.items() if is_wanted}
+    axes: str | None = None
+    level: int | None = None
+    missing_chunks: bool = False  # parts of the file that are absent are empty
+    slices: str | None = None  # the first and the last slice to predict, such as 12-13
 
 
-def preferred_device(name: str | None) -> torch.device:
-    """Return the device of this name, by default `cuda` where there is one and else `cpu`.
+@dataclass(frozen=True)
+class Computing:
+    """Where to predict, and in tiles of which side (pixels; None: what suits the network and the image)."""
 
-    Raises `InputError` for a device that this machine does not have.
+    scheduler: str | None = None
+    workers: int | None = None
+    tile: int | None = None
+
+
+@dataclass(frozen=True)
+class ChunksDone:
+    """How far a prediction is."""
+
+    chunks: int  # finished ones of all levels, those of an interrupted run too
+    total: int
+
+
+Report = Callable[[ChunksDone], None]
+
+
+def open_for(checkpoint: Checkpoint, source: Any, reading: Reading, *, name: str | None = None) -> Image:
+    """Return the image in `source`, a path or an array, checked against the model; what differs is told.
+
+    Raises `InputError` for what cannot be read, and for axes, channels or a depth that do not fit the model.
     """
-    there = ["cpu"]
-    if torch.cuda.is_available():
-        there += ["cuda", *(f"cuda:{number}" for number in range(torch.cuda.device_count()))]
-    if torch.backends.mps.is_available():
-        there.append("mps")
-    if name is None:
-        name = "cuda" if "cuda" in there else "cpu"  # mps only when asked for: what it computes is not tested
-    if name not in there:
-        raise InputError(f"device is {name!r}; this machine has {', '.join(there)}")
-    return torch.device(name)
-
-
-class Predictor:
-    """A checkpoint ready to predict on one device ('cpu', 'cuda', 'mps'; by default as `preferred_device` says).
-
-    `tta`, test-time augmentation, averages the probabilities over all flips and right-angle rotations of an image.
-    Raises `InputError` if it is asked of a model that was trained without them, or for a device that is not there.
-    """
-
-    def __init__(
-        self, checkpoint: Checkpoint, *, device: str | None = None, tile: int | None = None, tta: bool = False
-    ):
-        if tta and not checkpoint.knows_symmetries:
-            raise InputError(
-                "this model was trained without flips and rotations (augmentation.symmetries: false), so it cannot be "
-                "averaged over them; leave out --tta"
-            )
-        self.checkpoint, self.tile = checkpoint, tile
-        self.segmenter = prepare(checkpoint.segmenter(), preferred_device(device))
-        self.views = Symmetry.all(checkpoint.dims) if tta else None
-
-    def open(self, path: Path, axes: str | None) -> tuple[xr.DataArray, str]:
-        """Return the image in `path`, checked against the model, and its axes; by default those of training.
-
-        Raises `InputError` for axes or a number of channels that do not fit, and for NaN or infinite pixels.
-        """
-        axes = axes or axes_of(path, self.checkpoint.axes)
-        image = read_image(path, axes)
-        check_sizes(self.checkpoint, path, axes, channels=image.sizes["c"], depth=image.sizes["z"])
-        require_finite(image, path)
-        tell_other_type(self.checkpoint, path, image.dtype)
-        return image, axes
-
-    def predict(self, section: NDArray[np.generic]) -> NDArray[np.float32]:
-        """Return class probabilities (classes, *space) of a section of raw intensities (c, *space)."""
-        return predict_section(self.segmenter, section, tile=self.tile, views=self.views)
-
-    def predict_padded(self, padded: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return class probabilities (classes, *cells) of whole cells that come with their margin, (c, *space)."""
-        return predict_padded(self.segmenter, padded, self.views)
-
-    def probabilities(self, image: xr.DataArray) -> Iterator[NDArray[np.float32]]:
-        """Yield class probabilities of every section, (classes, *space), in the order t, then z for a 2D model."""
-        for section in sections(image, self.checkpoint.dims):
-            yield self.predict(section)
-
-
-def check_sizes(checkpoint: Checkpoint, path: Path, axes: str, *, channels: int, depth: int) -> None:
-    """Raise `InputError` when the image in `path` has other channels than the model, or is a plane and not a volume."""
-    names = checkpoint.channel_names
-    if channels != len(names):
-        raise InputError(
-            f"{path} has {tell_count(channels)}, but the model was trained with {len(names)}: "
-            f"{', '.join(names)} (its axes were taken for {axes!r}; give --axes if they are others)"
-        )
-    if checkpoint.dims == 3 and depth == 1:
-        raise InputError(
-            f"{path} is a 2D image, but the model was trained on volumes "
-            f"(its axes were taken for {axes!r}; give --axes if they are others)"
-        )
-
-
-def tell_other_type(checkpoint: Checkpoint, path: Path, dtype: np.dtype[Any]) -> None:
-    """Log a warning when the image in `path` has pixels of another type than the training images."""
-    if dtype.name != checkpoint.image_dtype:
+    image = open_image(
+        source, axes=reading.axes, usual_axes=checkpoint.axes, level=reading.level, voxel_size=checkpoint.voxel_size,
+        allow_missing=reading.missing_chunks, name=name,
+    )  # fmt: skip
+    _check_sizes(checkpoint, image)
+    if image.dtype.name != checkpoint.image_dtype:
         log.warning(
             "%s holds %s pixels, but the model was trained on %s: its map is only right if the values mean the same",
-            path,
-            dtype.name,
+            image.name,
+            image.dtype.name,
             checkpoint.image_dtype,
+        )
+    _tell_other_voxels(checkpoint, image)
+    log.info("%s: %s", image.name, image.describe())
+    return image
+
+
+def _check_sizes(checkpoint: Checkpoint, image: Image) -> None:
+    """Raise `InputError` when an image has other channels than the model, or planes where it needs volumes."""
+    names, sizes = checkpoint.channel_names, image.sizes
+    taken = f"its axes were taken for {image.axes!r}; give axes if they are others"
+    if sizes["c"] != len(names):
+        trained = f"the model was trained with {len(names)}: {', '.join(names)}"
+        raise InputError(f"{image.name} has {tell_count(sizes['c'])}, but {trained} ({taken})")
+    if checkpoint.dims == 3 and sizes["z"] == 1:
+        frames = f": its {sizes['t']} frames are time, not depth" if sizes["t"] > 1 else ""
+        raise InputError(f"{image.name} has one slice along z, but the model was trained on volumes{frames} ({taken})")
+
+
+def _tell_other_voxels(checkpoint: Checkpoint, image: Image) -> None:
+    trained, found = checkpoint.voxel_size, image.voxel_size
+    compared = [axis for axis in "zyx"[-checkpoint.dims :] if axis in trained and axis in found]
+    if any(max(trained[axis] / found[axis], found[axis] / trained[axis]) > OTHER_SIZE for axis in compared):
+        sizes = [tell_voxel_size({axis: one[axis] for axis in compared}) for one in (found, trained)]
+        log.warning(
+            "%s has pixels of %s, but the model was trained on %s: resample it, or expect a poor map",
+            image.name,
+            *sizes,
         )
 
 
-def predict_file(
-    predictor: Predictor, path: Path, out: Path, *, axes: str | None, wanted: WantedMaps, force: bool
-) -> Iterator[tuple[int, int]]:
-    """Write the maps of one image into the folder `out`; yields (planes done, planes in all) as it goes."""
-    targets = wanted.targets(path, out)
+# ------------------------------------------------------------------------------------------------ where maps go
+
+
+def stem(name: str) -> str:
+    """Return what the names of an image's maps start with: its own without `.tif`, `.ome.tif` and the like.
+
+    Of a pattern such as `planes/*.tif` it is the name of the folder, of `file.tif#1` it is `file_1`.
+    """
+    path = Path(name)
+    while any(character in path.name for character in "*?["):
+        path = path.parent
+    file, _, number = path.name.rpartition("#")
+    path = Path(file or path.name)
+    found = path.name.removesuffix(path.suffix).removesuffix(".ome") or "image"
+    return f"{found}_{number}" if file else found
+
+
+def suits_zarr(image: Image) -> bool:
+    """Say whether the maps of an image are rather an OME-Zarr than TIFFs: it is a Zarr itself, or very large."""
+    sizes = image.sizes
+    return ".zarr" in Path(image.name).suffixes or prod(sizes[axis] for axis in "tzyx") > LARGEST_TIFF
+
+
+def targets_of(image: Image, out: Path, wanted: WantedMaps) -> dict[str, Path]:
+    """Return the files that the maps of an image go to, the class map first.
+
+    An `out` that ends in `.zarr` is one OME-Zarr; in a folder the maps are TIFFs, or an OME-Zarr where that suits.
+    """
+    if out.suffix == ".zarr":
+        return {"classes": out}
+    if suits_zarr(image):
+        return {"classes": out / f"{stem(image.name)}_classes.ome.zarr"}
+    kinds = {"classes": True, "probabilities": wanted.probabilities, "uncertainty": wanted.uncertainty}
+    return {kind: out / f"{stem(image.name)}_{kind}.ome.tif" for kind, is_wanted in kinds.items() if is_wanted}
+
+
+@dataclass(frozen=True)
+class MapPlan:
+    """What of an image is predicted, in which chunks, and what the maps are."""
+
+    image: Image
+    axes: str  # of the result
+    shape: tuple[int, ...]
+    first: tuple[int, ...]  # the pixel of the image that the result begins with
+    chunk: tuple[int, ...]
+    spacing: tuple[Spacing, ...]
+    described: Described
+
+    @classmethod
+    def of(
+        cls, checkpoint: Checkpoint, image: Image, wanted: WantedMaps, *, slices: str | None, tile: int | None
+    ) -> MapPlan:
+        """MapPlan the prediction of an image; raises `InputError` where `slices` are not there."""
+        sizes, axes = dict(image.sizes), "".join(axis for axis in "tzyx" if axis in image.axes)
+        first = dict.fromkeys(axes, 0)
+        if slices is not None:
+            along = "z" if sizes["z"] > 1 or "t" not in axes else "t"
+            chosen = chosen_slices(slices, sizes[along], image.name, setting="slices")
+            first[along], sizes[along] = chosen.start, len(chosen)
+        space = [sizes[axis] for axis in "zyx"[-checkpoint.dims :]]
+        count = sizes["t"] * (sizes["z"] if checkpoint.dims == 2 else 1)
+        size = tile_size(checkpoint.architecture, space, count, side=tile)
+        chunk = {"t": 1, "z": 1} | dict(zip("zyx"[-checkpoint.dims :], size, strict=True))
+        given = dict(zip(image.axes, image.spacing, strict=True))
+        channels = [one.name for one in checkpoint.classes] if wanted.probabilities else []
+        if wanted.uncertainty:
+            channels.append(UNCERTAINTY)
+        classes = tuple((one.value, one.name) for one in checkpoint.classes)
+        return cls(
+            image,
+            axes,
+            tuple(sizes[axis] for axis in axes),
+            tuple(first[axis] for axis in axes),
+            tuple(chunk[axis] for axis in axes),
+            tuple(given[axis].moved(first[axis]) for axis in axes),
+            Described(classes, tuple(channels), wanted.dtype.name),
+        )
+
+    def writer(self, targets: dict[str, Path], *, force: bool) -> FileWriter:
+        """Return the writer for these files."""
+        main = targets["classes"]
+        if main.suffix == ".zarr":
+            grid = Pyramid.of(self.axes, self.shape, self.chunk, self.spacing)
+            return OmeZarrWriter(main.absolute(), grid, self.described)
+        return OmeTiffWriter(
+            {kind: path.absolute() for kind, path in targets.items()}, self.single(), self.described, force
+        )
+
+    def single(self) -> Pyramid:
+        """Return the chunks without coarser levels."""
+        return Pyramid.single(self.axes, self.shape, self.chunk, self.spacing)
+
+
+def predict_to_files(
+    network: Network, checkpoint: Checkpoint, image: Image, targets: dict[str, Path], *, wanted: WantedMaps,
+    slices: str | None = None, computing: Computing, device: str | None, force: bool, report: Report,
+) -> None:  # fmt: skip
+    """Write the maps of an image into `targets`.
+
+    Until it is finished the result is called `TARGET.partial`; where that is there already and from the same input,
+    model and settings, only what it lacks is made. `report` is called at the start and after every chunk.
+
+    Raises `InputError`, `OutputError` and `ClusterError`, each in one line; finished chunks stay.
+    """
     for target in targets.values():
         refuse_existing(target, force=force)
-    image, _ = predictor.open(path, axes)
-    make_folder(out)
-    checkpoint = predictor.checkpoint
-    shape = (image.sizes["t"], image.sizes["z"], image.sizes["y"], image.sizes["x"])
-    classes = dict(zip(checkpoint.class_values, checkpoint.class_names, strict=True))
-    writer = MapWriter(classes, image.attrs["voxel_size"], shape, force)
-    values = np.array(checkpoint.class_values)
-    class_planes: list[NDArray[np.integer]] = []
-    uncertainty_planes: list[NDArray[np.float32]] = []
+    if computing.scheduler is None:  # the nodes of a cluster may have other devices than this machine
+        preferred_device(device)
+    plan = MapPlan.of(checkpoint, image, wanted, slices=slices, tile=computing.tile)
+    make_folder(targets["classes"].absolute().parent)
+    writer = plan.writer(targets, force=force)
+    is_new = writer.begin(_origin(network, plan, wanted), force=force)
+    run_plan(
+        network, checkpoint, plan, writer, wanted=wanted, computing=computing, device=device, is_new=is_new,
+        report=report,
+    )  # fmt: skip
 
-    def planes() -> Iterator[NDArray[np.float32]]:
-        """Yield probability planes (classes, y, x) and keep what the smaller maps need of them."""
-        for found in predictor.probabilities(image):
-            for plane in [found] if found.ndim == 3 else found.swapaxes(0, 1):
-                class_planes.append(values[plane.argmax(0)].astype(np.min_scalar_type(int(values.max()))))
-                if wanted.uncertainty:
-                    uncertainty_planes.append(entropy(plane))
-                yield plane
 
-    total = shape[0] * shape[1]
-    if wanted.probabilities:
-        writer.write_probabilities(targets["probabilities"], planes())
-        yield total, total
-    else:
-        for done, _ in enumerate(planes(), start=1):
-            yield done, total
-    if wanted.uncertainty:
-        writer.write_uncertainty(targets["uncertainty"], uncertainty_planes)
-    writer.write_classes(targets["classes"], class_planes)
+def run_plan(
+    network: Network, checkpoint: Checkpoint, plan: MapPlan, writer: MapWriter, *, wanted: WantedMaps,
+    computing: Computing, device: str | None, is_new: bool = True, report: Report = lambda step: None,
+) -> None:  # fmt: skip
+    """Make the chunks of a plan that the writer lacks, all where it is new, and finish the result."""
+    at_once = 1  # in a worker: there are others beside it
+    if computing.scheduler is None and computing.workers is None:
+        size = dict(zip(plan.axes, plan.chunk, strict=True))
+        tile = [size[axis] for axis in "zyx"[-checkpoint.dims :]]
+        at_once = passes_at_once(checkpoint.architecture, tile, preferred_device(device))
+    job = Job(network, plan.image, writer, wanted, plan.first, at_once)
+    threads = torch.get_num_threads()
+    try:
+        _make_chunks(job, computing, report, is_new=is_new)
+    finally:
+        torch.set_num_threads(threads)  # those of the matrix products are of the whole process
+    writer.finish()
+
+
+def _origin(network: Network, plan: MapPlan, wanted: WantedMaps) -> dict[str, Any]:
+    """Return what the bytes of a result follow from."""
+    return {
+        "version": version("eseg_zoo"),
+        "model": network.digest,
+        "image": plan.image.name,
+        "content of the image": plan.image.fingerprint,
+        "axes": plan.image.axes,
+        "shape": list(plan.shape),
+        "slices": list(plan.first),
+        "dtype": plan.image.dtype.name,
+        "chunk": list(plan.chunk),
+        "maps": list(plan.described.channels),
+        "type of the maps": wanted.dtype.name,
+        "tta": network.tta,
+    }
+
+
+def _make_chunks(job: Job, computing: Computing, report: Report, *, is_new: bool) -> None:
+    grid, writer = job.writer.grid, job.writer
+    levels = range(len(grid.shapes))
+    total = sum(grid.count(level) for level in levels)
+
+    def missing(level: int) -> Iterator[Index]:
+        return (index for index in grid.indices(level) if is_new or not writer.is_done(level, index))
+
+    done = 0 if is_new else total - sum(1 for level in levels for _ in missing(level))
+
+    def count() -> None:
+        nonlocal done
+        done += 1
+        report(ChunksDone(done, total))
+
+    report(ChunksDone(done, total))
+    if done == total:
+        return
+    with open_executor(computing.scheduler, computing.workers, threads=job.at_once + 1) as where:
+        for level in levels:  # a level is made from the one before
+            where.run(job.make, level, missing(level), count)
+
+
+def require_distinct(owners: Sequence[tuple[str, Path]]) -> None:
+    """Raise `InputError` when two images, told by their names, would have the same map."""
+    seen: dict[Path, str] = {}
+    for name, target in owners:
+        if target in seen:
+            raise InputError(
+                f"{seen[target]} and {name} would have the same map, {target}; predict them into two folders"
+            )
+        seen[target] = name

@@ -21,21 +21,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import prod
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-
-LatentDraw = Callable[[int, Tensor, Tensor, Tensor | None], Tensor]
-"""(level, evidence, mean, what reaches the level from above) -> the latent that the levels below see: the mean at
-inference, a sample in training. Nothing reaches the coarsest level from above."""
-
-
-def use_mean(level: int, evidence: Tensor, mean: Tensor, above: Tensor | None) -> Tensor:
-    """Return the posterior mean: the deterministic choice, used wherever predictions are made."""
-    return mean
-
 
 # ---------------------------------------------------------------------------------------------------- geometry
 
@@ -127,7 +117,10 @@ class Geometry:
 
 @dataclass(frozen=True)
 class Architecture:
-    """What fixes the network's shape; `filters`, `strides` and `kernels` have one entry for each level."""
+    """What fixes the network's shape; `filters`, `strides` and `kernels` have one entry for each level, finest first.
+
+    Any sequences may be given, such as the lists of a YAML file; they are kept as tuples: equal shapes are equal.
+    """
 
     dims: int
     channels: int
@@ -136,6 +129,16 @@ class Architecture:
     latents: int
     strides: Sequence[Sequence[int]]
     kernels: Sequence[Sequence[int]]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "filters", tuple(self.filters))
+        for name in ("strides", "kernels"):
+            object.__setattr__(self, name, tuple(tuple(level) for level in getattr(self, name)))
+
+    def arguments(self) -> dict[str, Any]:
+        """Return the keyword arguments of `DenseSegmenter`, in lists as YAML files have them."""
+        lists = {name: [list(level) for level in getattr(self, name)] for name in ("strides", "kernels")}
+        return {**vars(self), "filters": list(self.filters), **lists}
 
     @property
     def geometry(self) -> Geometry:
@@ -296,18 +299,6 @@ class Upsample(nn.Module):
 # ------------------------------------------------------------------------------------------------- recognition
 
 
-class Recognised(NamedTuple):
-    """What recognition finds, finest level first; `above` lacks the coarsest level, which has nothing above."""
-
-    means: list[Tensor]  # mu of q(z_i | z_>i, x), each (b, latents, *cells of the level with its latent margin)
-    above: list[Tensor]  # top-down features that reach level i, at its latent margin: what p(z_i | z_>i) may see;
-    # none where the latents are the means
-    class_logits: Tensor  # of q(y | x), (b, classes, *coarsest)
-    top_down: Tensor | None  # the finest top-down features with z_1 in them, at its latent margin, for the decoder;
-    # none where the latents are the means
-    stem: Tensor  # features at full resolution, without margin
-
-
 class TopLevel(nn.Module):
     """The coarsest latent: q(y|x), features modulated by it (FiLM), then the mean of q(z_L | x, y), per location."""
 
@@ -327,80 +318,94 @@ class TopLevel(nn.Module):
 
 
 class LadderStep(nn.Module):
-    """One step down the ladder: merge the skip features with what comes from above into q(z_i | z_>i, x)."""
+    """One level below the coarsest: it merges its skip features with the path down into q(z_i | z_>i, x)."""
 
-    def __init__(self, dims: int, latents: int, filters: int, above: int, kernel: Sequence[int]):
+    def __init__(self, shape: Architecture, level: int):
         super().__init__()
+        dims, filters, kernel = shape.dims, shape.filters[level], shape.kernels[level]
+        latents, coarser = shape.geometry.per_level(lambda axis: axis.latents)[level : level + 2]
+        merges = shape.geometry.per_level(lambda axis: axis.merges)[level]
+        features = shape.geometry.per_level(lambda axis: axis.features)[level]
         self.own, self.convolve = filters, _CONVOLVE[dims]
-        self.reduce = StandardisedConvolution(dims, filters + above, filters, [1] * dims)
+        self.reduce = StandardisedConvolution(dims, filters + shape.filters[level + 1], filters, [1] * dims)
         self.merge = StandardisedConvolution(dims, filters, filters, kernel)
-        self.mean = pointwise(dims, filters, latents)
+        self.mean = pointwise(dims, filters, shape.latents)
+        self.upsample = Upsample(dims, shape.strides[level + 1], coarser, merges)
+        self.skip_border = _difference(features, merges)
+        self.latent_border = _difference(merges, latents)
 
-    def forward(self, skip: Tensor, top_down: Tensor, upsample: nn.Module) -> tuple[Tensor, Tensor]:
-        """Return the evidence and the mean; both take `kernel // 2` pixels off each side of `skip`.
+    def forward(self, features: Tensor, top_down: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the evidence and the mean, of this level's features and of the path down at the next coarser level.
 
-        `top_down` is of the next coarser level. Reducing it before it is upsampled, and adding, gives what reducing the
-        concatenation would, as both are linear, with less work.
+        Reducing the path down before it is upsampled, and adding, gives what reducing the concatenation would, as both
+        are linear, with less work.
         """
         kernel, bias = _kernel(self.reduce)
         own, other = kernel[:, : self.own], kernel[:, self.own :]
-        reduced = self.convolve(skip, own, bias).add_(upsample(self.convolve(top_down, other)))
+        skip = self.convolve(_crop(features, self.skip_border), own, bias)
+        reduced = skip.add_(self.upsample(self.convolve(top_down, other)))
         evidence = F.relu(self.merge(F.relu(reduced, inplace=True)), inplace=True)
         return evidence, self.mean(evidence)
 
+    def from_above(self, top_down: Tensor) -> Tensor:
+        """Return the path down at this level, with its latent margin: all that p(z_i | z_>i) sees."""
+        return _crop(self.upsample(top_down), self.latent_border)
+
 
 class Recognition(nn.Module):
-    """The ladder of latent means: a bottom-up encoder and the top-down path that refines it."""
+    """The ladder of latents: a bottom-up encoder, and the levels of the path down that refines it.
+
+    `means` is the pass down that predictions are made by. Training goes down by draws instead, over the same levels
+    (`encode`, `top`, `step`, `inject`), but not in this file, which prediction alone needs.
+    """
 
     def __init__(self, shape: Architecture):
         super().__init__()
-        dims, filters, latents, kernels = shape.dims, shape.filters, shape.latents, shape.kernels
-        latent_margins = shape.geometry.per_level(lambda axis: axis.latents)
-        merge_margins = shape.geometry.per_level(lambda axis: axis.merges)
-        feature_margins = shape.geometry.per_level(lambda axis: axis.features)
+        dims, filters = shape.dims, shape.filters
         widths = [shape.stem_filters, *filters]
-        self.stem = _stem(dims, shape.channels, widths[0], kernels[0])
+        self.stem = _stem(dims, shape.channels, widths[0], shape.kernels[0])
         self.stem_border = [axis.stem for axis in shape.geometry.axes]
         self.pools = nn.ModuleList(map(partial(BlurPool, dims), widths[:-1], shape.strides))
-        self.blocks = nn.ModuleList(map(partial(ResidualBlock, dims), widths[:-1], widths[1:], kernels))
-        self.top = TopLevel(dims, filters[-1], latents, shape.classes)
-        self.upsamples = nn.ModuleList(
-            map(partial(Upsample, dims), shape.strides[1:], latent_margins[1:], merge_margins)
-        )
-        self.steps = nn.ModuleList(map(partial(LadderStep, dims, latents), filters[:-1], filters[1:], kernels[:-1]))
-        self.injects = nn.ModuleList(pointwise(dims, latents, f) for f in filters)  # what z_i adds to the path down
-        self.skip_borders = [_difference(*pair) for pair in zip(feature_margins[:-1], merge_margins, strict=True)]
-        self.merge_borders = [_difference(*pair) for pair in zip(merge_margins, latent_margins[:-1], strict=True)]
+        self.blocks = nn.ModuleList(map(partial(ResidualBlock, dims), widths[:-1], widths[1:], shape.kernels))
+        self.top = TopLevel(dims, filters[-1], shape.latents, shape.classes)
+        self.steps = nn.ModuleList(LadderStep(shape, level) for level in range(len(filters) - 1))  # finest first
+        self.injects = nn.ModuleList(pointwise(dims, shape.latents, f) for f in filters)
 
     def encode(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Return the stem's output and the features of each level, finest first; x is whole cells and their margin."""
+        """Return the stem's features, without margin, and those of each level, finest first.
+
+        x (b, channels, *cells * stride + 2 * margin) is whole cells and their margin, normalised.
+        """
         stem = x = F.relu(self.stem(x), inplace=True)
         features = []
         for pool, block in zip(self.pools, self.blocks, strict=True):
             x = block(pool(x))
             features.append(x)
-        return stem, features
+        return _crop(stem, self.stem_border), features
 
-    def forward(self, x: Tensor, draw: LatentDraw = use_mean) -> Recognised:
-        """Return the latents of all levels; `draw` decides what the levels below a latent see of it."""
+    def step(self, level: int) -> LadderStep:
+        """Return what leads down to a level, 0 for the finest; the coarsest is `top`."""
+        step = self.steps[level]
+        assert isinstance(step, LadderStep)
+        return step
+
+    def inject(self, level: int, evidence: Tensor, latent: Tensor) -> Tensor:
+        """Return the path down below a level: its evidence, and what its latent (b, latents, *cells) adds to it."""
+        return F.relu(self.injects[level](latent).add_(evidence), inplace=True)
+
+    def means(self, x: Tensor) -> tuple[list[Tensor], Tensor]:
+        """Return the means of q(z_i | z_>i, x), finest first, and the stem's features; x as in `encode`.
+
+        Each mean (b, latents, *cells of the level with its latent margin) is given those above it: nothing is drawn.
+        """
         stem, features = self.encode(x)
-        coarsest, generates = len(features) - 1, draw is not use_mean
-        class_logits, evidence, mean = self.top(features[coarsest])
+        _, evidence, mean = self.top(features[-1])
         means = [mean]
-        aboves: list[Tensor] = []
-        for i in range(coarsest - 1, -1, -1):
-            drawn = draw(i + 1, evidence, mean, aboves[0] if aboves else None)
-            top_down = F.relu(self.injects[i + 1](drawn).add_(evidence), inplace=True)
-            if generates:  # the means need nothing from above
-                aboves.insert(0, _crop(self.upsamples[i](top_down), self.merge_borders[i]))
-            skip = _crop(features[i], self.skip_borders[i])
-            evidence, mean = self.steps[i](skip, top_down, self.upsamples[i])
+        for level in reversed(range(len(self.steps))):
+            top_down = self.inject(level + 1, evidence, mean)
+            evidence, mean = self.step(level)(features[level], top_down)
             means.insert(0, mean)
-        finest = None
-        if generates:
-            drawn = draw(0, evidence, mean, aboves[0] if aboves else None)
-            finest = F.relu(self.injects[0](drawn).add_(evidence), inplace=True)
-        return Recognised(means, aboves, class_logits, finest, _crop(stem, self.stem_border))
+        return means, stem
 
 
 class Head(nn.Module):
@@ -438,8 +443,7 @@ class Classifier(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits (b, classes, *cells * stride) of x (b, channels, *cells * stride + 2 * margin)."""
-        recognised = self.recognition(x)
-        logits: Tensor = self.head(recognised.means, recognised.stem)
+        logits: Tensor = self.head(*self.recognition.means(x))
         return logits
 
 
@@ -479,6 +483,11 @@ class DenseSegmenter(nn.Module):
         self.register_buffer("temperature", torch.ones(()))
         self.register_buffer("log_prior_shift", torch.zeros(1, classes, *ones))
 
+    @classmethod
+    def of(cls, architecture: Architecture) -> DenseSegmenter:
+        """Return a network of this shape; a package calls the constructor itself, with `architecture.arguments()`."""
+        return cls(**architecture.arguments())
+
     @property
     def geometry(self) -> Geometry:
         """The geometry that halo, tiles and patches follow."""
@@ -496,10 +505,21 @@ class DenseSegmenter(nn.Module):
             image = image.index_select(axis, reflection_index(length, geometry.margin, after, image.device))
         return image
 
+    def logits(self, padded: Tensor) -> Tensor:
+        """Return class-balanced logits (b, classes, *cells * stride) of a raw image that already has its margin.
+
+        They are the classifier's own: before the temperature, and as if every class were equally frequent.
+        """
+        logits: Tensor = self.classifier(self.normalise(padded))
+        return logits
+
+    def corrected(self, logits: Tensor) -> Tensor:
+        """Return the logits (b, classes, ...) divided by the temperature and shifted to the data's frequencies."""
+        return logits / self.temperature + self.log_prior_shift
+
     def probabilities(self, padded: Tensor) -> Tensor:
         """Return probabilities of the whole cells of a raw image that already has its margin."""
-        logits: Tensor = self.classifier(self.normalise(padded))
-        return (logits / self.temperature + self.log_prior_shift).softmax(1)
+        return self.corrected(self.logits(padded)).softmax(1)
 
     def forward(self, image: Tensor) -> Tensor:
         """Return class probabilities of every pixel of a raw image of any size."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
@@ -50,27 +49,27 @@ class HVAE(nn.Module):
 
     def forward(self, x: Tensor, generator: torch.Generator | None = None) -> Generation:
         """Infer with sampled latents and reconstruct; x is (b, channels, *region + 2 * margin), normalised."""
-        posteriors: dict[int, Gaussian] = {}
-
-        def draw(level: int, evidence: Tensor, mean: Tensor, above: Tensor | None) -> Tensor:
-            posteriors[level] = Gaussian.bounded(mean, self.log_variances[level](evidence))
-            return posteriors[level].sample(generator)
-
-        recognised = self.classifier.recognition(x, draw)
-        assert recognised.top_down is not None, "latents are drawn"
-        cells = partial(crop_to_cells, geometry=self.classifier.geometry)
+        recognition, coarsest = self.classifier.recognition, len(self.ladder_priors)
+        stem, features = recognition.encode(x)
+        class_logits, evidence, mean = recognition.top(features[coarsest])
+        posteriors = [self._posterior(coarsest, evidence, mean)]
+        priors: list[Gaussian] = []
+        top_down = recognition.inject(coarsest, evidence, posteriors[0].sample(generator))
+        for level in reversed(range(coarsest)):
+            step = recognition.step(level)
+            priors.insert(0, self._prior(level, self._cells(step.from_above(top_down), level)))
+            evidence, mean = step(features[level], top_down)
+            posteriors.insert(0, self._posterior(level, evidence, mean))
+            top_down = recognition.inject(level, evidence, posteriors[0].sample(generator))
         return Generation(
-            logits=self.classifier.head(recognised.means, recognised.stem),
-            class_logits=cells(recognised.class_logits, level=len(posteriors) - 1),
+            logits=self.classifier.head([q.mean for q in posteriors], stem),
+            class_logits=self._cells(class_logits, coarsest),
             posteriors=[
-                Gaussian(cells(q.mean, level=level), cells(q.log_variance, level=level))
-                for level, q in sorted(posteriors.items())
+                Gaussian(self._cells(q.mean, level), self._cells(q.log_variance, level))
+                for level, q in enumerate(posteriors)
             ],
-            ladder_priors=[
-                Gaussian.bounded(*cells(prior(above), level=level).chunk(2, dim=1))
-                for level, (prior, above) in enumerate(zip(self.ladder_priors, recognised.above, strict=True))
-            ],
-            reconstruction=self.decoder(cells(recognised.top_down, level=0)),
+            ladder_priors=priors,
+            reconstruction=self.decoder(self._cells(top_down, 0)),
         )
 
     def imagine(self, x: Tensor, label: int, generator: torch.Generator | None = None) -> Tensor:
@@ -79,18 +78,30 @@ class HVAE(nn.Module):
         The coarsest latent comes from the class's component of the prior, the others from the ladder's priors; x is
         what is seen around them, as in `forward`.
         """
-
-        def draw(level: int, evidence: Tensor, mean: Tensor, above: Tensor | None) -> Tensor:
-            if above is not None:
-                return Gaussian.bounded(*self.ladder_priors[level](above).chunk(2, dim=1)).sample(generator)
-            component, everywhere = self.mixture.components, (None, slice(None), *(None for _ in mean.shape[2:]))
-            parameters = (p[label][everywhere].expand_as(mean) for p in (component.mean, component.log_variance))
-            return Gaussian(*parameters).sample(generator)
-
-        top_down = self.classifier.recognition(x, draw).top_down
-        assert top_down is not None, "latents are drawn"
-        drawn: Tensor = self.decoder(crop_to_cells(top_down, self.classifier.geometry, 0))
+        recognition, coarsest = self.classifier.recognition, len(self.ladder_priors)
+        _, features = recognition.encode(x)
+        _, evidence, mean = recognition.top(features[coarsest])
+        component, everywhere = self.mixture.components, (None, slice(None), *(None for _ in mean.shape[2:]))
+        parameters = (p[label][everywhere].expand_as(mean) for p in (component.mean, component.log_variance))
+        top_down = recognition.inject(coarsest, evidence, Gaussian(*parameters).sample(generator))
+        for level in reversed(range(coarsest)):
+            step = recognition.step(level)
+            prior = self._prior(level, step.from_above(top_down))
+            evidence, _ = step(features[level], top_down)
+            top_down = recognition.inject(level, evidence, prior.sample(generator))
+        drawn: Tensor = self.decoder(self._cells(top_down, 0))
         return drawn
+
+    def _posterior(self, level: int, evidence: Tensor, mean: Tensor) -> Gaussian:
+        """Return q(z_i | z_>i, x), with the level's latent margin."""
+        return Gaussian.bounded(mean, self.log_variances[level](evidence))
+
+    def _prior(self, level: int, from_above: Tensor) -> Gaussian:
+        """Return p(z_i | z_>i) of what reaches the level from above, at the same locations."""
+        return Gaussian.bounded(*self.ladder_priors[level](from_above).chunk(2, dim=1))
+
+    def _cells(self, x: Tensor, level: int) -> Tensor:
+        return crop_to_cells(x, self.classifier.geometry, level)
 
 
 def crop_to_cells(x: Tensor, geometry: Geometry, level: int) -> Tensor:

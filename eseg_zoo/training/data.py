@@ -1,35 +1,57 @@
-"""What a run trains on: files read and checked, and the batches drawn from them."""
+"""What a run trains on: images and labels opened and checked, and what one look at all their pixels tells."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import isclose
+from math import isclose, prod
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from eseg_zoo.config import Run
-from eseg_zoo.data.channels import name_channels, tell_count
-from eseg_zoo.data.labels import label_sections, read_labels
-from eseg_zoo.data.sampling import AnchorSet
-from eseg_zoo.data.statistics import Statistics, measure
-from eseg_zoo.data.volumes import chosen_slices, read_image, require_finite, sections
 from eseg_zoo.errors import InputError
+from eseg_zoo.images.blocks import keep_blocks, load
+from eseg_zoo.images.channels import name_channels, tell_count
+from eseg_zoo.images.image import Image
+from eseg_zoo.images.opening import open_image
+from eseg_zoo.images.slices import chosen_slices
+from eseg_zoo.labels.label_image import LabelImage
+from eseg_zoo.memory import free_memory
+from eseg_zoo.patches.anchors import AnchorSet
+from eseg_zoo.patches.geometry import PatchGeometry
+from eseg_zoo.patches.sections import Section, sections_of
+from eseg_zoo.patches.source import PatchSource
+from eseg_zoo.patches.survey import Statistics, survey
 
 log = logging.getLogger(__name__)
 
 # Voxel sizes of several images that differ by no more than this share of the larger one are the same.
 SAME_SIZE = 0.01
+# Images are loaded where they take no more than this share of the free memory; of larger ones the chunks that were read
+# last are kept, in so many bytes for each process.
+LOADED_SHARE = 0.25
+KEPT_BYTES = 512 << 20
+
+
+@dataclass(frozen=True)
+class LabelledImage:
+    """An image and its labels."""
+
+    image: Image
+    labels: LabelImage
 
 
 @dataclass(frozen=True)
 class TrainingData:
-    """Everything read and checked; the images are the training and validation sections (c, *space)."""
+    """Everything opened and checked; `sections` are those of all images, in their order."""
 
-    images: list[NDArray[np.generic]]
-    training_sections: list[int]
+    images: tuple[Image, ...]
+    sections: list[Section]
+    contents: tuple[tuple[slice, ...], ...]  # of each section, what of it is no padding
+    training_sections: list[int]  # those that are not all padding
     training: AnchorSet
     validation: AnchorSet
     channel_names: tuple[str, ...]
@@ -37,118 +59,186 @@ class TrainingData:
     voxel_size: dict[str, float]
 
     @property
-    def channels(self) -> int:
-        return int(self.images[0].shape[0])
-
-    @property
     def labelled_fraction(self) -> float:
         """Share of the training sections' pixels that training may learn from, 0..1."""
-        pixels = sum(int(self.images[i][0].size) for i in self.training_sections)
-        return len(self.training) / pixels
+        return len(self.training) / sum(prod(self.sections[i].space) for i in self.training_sections)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The type that holds the pixels of all images."""
+        return np.result_type(*(image.dtype for image in self.images))
+
+    def source(self, geometry: PatchGeometry) -> PatchSource:
+        """Return where patches of this geometry are cut from."""
+        return PatchSource(geometry, self.sections, self.contents, self.statistics)
 
 
-def read_training_data(run: Run) -> TrainingData:
-    """Return the images, labels and statistics of a run.
+def open_pairs(
+    run: Run, images: Sequence[Any] | None = None, labels: Sequence[Any] | None = None
+) -> list[LabelledImage]:
+    """Return the images of a run with their labels: those in its files, or these, which may be arrays.
+
+    Raises `InputError` for files that are missing, unreadable or do not fit each other.
+    """
+    pairs = []
+    for number, (given, given_labels) in enumerate(zip(images or run.images, labels or run.labels, strict=True)):
+        image = open_image(given, axes=run.axes, allow_missing=run.missing_chunks, name=_name("images", number, given))
+        log.info("%s: %s", image.name, image.describe())
+        # Of a few strokes in a large Zarr most chunks hold nothing, and are left out: there, nothing is labelled.
+        found = open_image(
+            given_labels,
+            usual_axes=image.axes.replace("c", ""),
+            allow_missing=run.missing_chunks or (run.unlabelled == 0 and _is_in_zarr(given_labels)),
+            name=_name("labels", number, given_labels),
+        )
+        values = LabelImage.of(found, image, classes=run.classes, unlabelled=run.unlabelled, dims=run.network.dims)
+        pairs.append(LabelledImage(image, values))
+    return pairs
+
+
+def _is_in_zarr(given: Any) -> bool:
+    """Say whether this is the path of a Zarr, or of an array in one."""
+    return isinstance(given, (str, Path)) and any(part.endswith(".zarr") for part in Path(given).parts)
+
+
+def _name(kind: str, number: int, given: Any) -> str | None:
+    """Return what messages call an array; files have names of their own."""
+    return None if isinstance(given, (str, Path, Image)) else f"{kind}[{number}]"
+
+
+def read_training_data(run: Run, pairs: Sequence[LabelledImage] | None = None) -> TrainingData:
+    """Return the images, labels and statistics of a run; `pairs` are by default what its files hold.
 
     Raises `InputError` for files that are missing or do not fit, another number of channels than was named, other
     channels than the first image has, voxel sizes that differ and planes where a 3D network needs volumes, NaN pixels,
     constant channels, label values without a class name, classes without a label, no labels at all, and validation
     slices with labels of fewer than two classes.
     """
-    images: list[NDArray[np.generic]] = []
-    labels: list[NDArray[np.int16]] = []
+    pairs = _in_memory(open_pairs(run) if pairs is None else pairs)
+    images = tuple(pair.image for pair in pairs)
+    sections: list[Section] = []
     chosen: dict[str, list[int]] = {"training": [], "validation": []}
-    stated: dict[Path, dict[str, float]] = {}
-    for image_path, label_path in zip(run.images, run.labels, strict=True):
-        image = read_image(image_path, run.axes)
-        require_finite(image, image_path)
-        found = sections(image, run.network.dims)
-        _require_fit(found[0], images, image_path, run)
-        for use, numbers in _choose_slices(run, len(found), image_path).items():
-            chosen[use] += [len(images) + number for number in numbers]
-        labelled = read_labels(label_path, image, run.axes, classes=run.classes, unlabelled=run.unlabelled)
-        labels += label_sections(labelled, run.network.dims)
-        images += found
-        stated[image_path] = image.attrs["voxel_size"]
-    anchors = AnchorSet.of(labels, chosen["training"])
-    _require_labels(anchors, run)
+    anchors: dict[int, AnchorSet] = {}
+    for pair in pairs:
+        _require_fit(pair.image, images[0], run)
+        found = sections_of(pair.image, run.network.dims)
+        for use, numbers in _choose_slices(run, len(found), pair.image.name).items():
+            chosen[use] += [len(sections) + number for number in numbers]
+        anchors |= enumerate(pair.labels.anchors(first=len(sections)), start=len(sections))
+        sections += found
+    training, validation = _split(anchors, chosen, run)
+    names = name_channels(run.channels or list(images[0].channels), images[0].sizes["c"], images[0].name)
+    voxel_size = _common_voxel_size({image.name: image.voxel_size for image in images}, run)
+    _tell_voxel_size(voxel_size, run, images[0].name)
+    surveyed = survey(sections, measured=chosen["training"])
+    used = [n for n in chosen["training"] if all(part.start < part.stop for part in surveyed.contents[n])]
+    _tell_padding(len(chosen["training"]) - len(used), len(chosen["training"]))
+    return TrainingData(
+        images, sections, surveyed.contents, used, training, validation, names, surveyed.statistics(names), voxel_size
+    )
+
+
+def _in_memory(pairs: Sequence[LabelledImage]) -> list[LabelledImage]:
+    """Return the pairs with their images loaded, or, where that takes too much, with the chunks read last kept."""
+    total = sum(pair.image.dtype.itemsize * prod(pair.image.shape) for pair in pairs)
+    if total <= LOADED_SHARE * free_memory():
+        return [LabelledImage(load(pair.image), pair.labels) for pair in pairs]
+    log.info("The images take %.1f GB: they stay on disk and are read in parts.", total / 1e9)
+    most = KEPT_BYTES // len(pairs)
+    return [LabelledImage(keep_blocks(pair.image, most), pair.labels) for pair in pairs]
+
+
+def _split(
+    anchors: Mapping[int, AnchorSet], chosen: Mapping[str, Sequence[int]], run: Run
+) -> tuple[AnchorSet, AnchorSet]:
+    """Return the anchors for training and for validation."""
+    training, validation = (
+        AnchorSet.merged([anchors[number] for number in chosen[use]], dims=run.network.dims)
+        for use in ("training", "validation")
+    )
+    _require_labels(training, run)
     if chosen["validation"]:
-        validation = AnchorSet.of(labels, chosen["validation"])
         _require_validation(validation, run)
     else:
         fraction = run.training.validation_fraction
-        anchors, validation = anchors.split_by_strokes(fraction, np.random.default_rng(run.seed))
-    if run.training.schedule == "plateau" and not len(validation):
-        files = ", ".join(str(path) for path in run.labels)
+        training, validation = training.split_by_strokes(fraction, np.random.default_rng(run.seed))
+    if run.preset == "paper" and not len(validation):
         raise InputError(
-            f"{files}: no label is held out for validation, which training.schedule plateau follows; choose cosine, "
-            "label more strokes, or set slices.validation or training.validation_fraction"
+            f"{', '.join(map(str, run.labels))}: no label is held out for validation, which preset: paper follows; "
+            "choose another preset, label more strokes, or set slices.validation or training.validation_fraction"
         )
     _tell_what_is_not_validated(validation, run)
-    names = name_channels(run.channels, images[0].shape[0], run.images[0])
-    statistics = measure([images[i] for i in chosen["training"]], channels=names)
-    voxel_size = _common_voxel_size(stated, run)
-    _tell_voxel_size(voxel_size, run)
-    return TrainingData(images, chosen["training"], anchors, validation, names, statistics, voxel_size)
+    return training, validation
 
 
-def _common_voxel_size(stated: dict[Path, dict[str, float]], run: Run) -> dict[str, float]:
+def _common_voxel_size(stated: Mapping[str, Mapping[str, float]], run: Run) -> dict[str, float]:
     """Return micrometres per voxel: those that the run gives, and of the other axes those that the image files state.
 
     Raises `InputError` where two files differ along an axis that the run does not give and the network is 3D, whose
     shape depends on it; of a 2D network along y and x that is only told.
     """
     compared = [axis for axis in "zyx"[-run.network.dims :] if axis not in run.voxel_size]
-    first: dict[str, Path] = {}  # that states the size along an axis
-    for path, sizes in stated.items():
+    first: dict[str, str] = {}  # that states the size along an axis
+    for name, sizes in stated.items():
         for axis, size in sizes.items():
-            expected = stated[first.setdefault(axis, path)][axis]
+            expected = stated[first.setdefault(axis, name)][axis]
             if axis in compared and not isclose(size, expected, rel_tol=SAME_SIZE):
-                unequal = f"{path} has voxels of {size:.4g} µm along {axis}, but {first[axis]} of {expected:.4g} µm"
+                unequal = f"{name} has voxels of {size:.4g} µm along {axis}, but {first[axis]} of {expected:.4g} µm"
                 if run.network.dims == 3:
                     raise InputError(
                         f"{unequal}; resample one of them, or set voxel_size in the run if a file is wrong"
                     )
                 log.warning("%s", unequal)
-    return {axis: stated[path][axis] for axis, path in first.items()} | run.voxel_size
+    return {axis: stated[name][axis] for axis, name in first.items()} | run.voxel_size
 
 
-def _tell_voxel_size(voxel_size: dict[str, float], run: Run) -> None:
+def _tell_voxel_size(voxel_size: Mapping[str, float], run: Run, name: str) -> None:
     """Log a warning where a 3D network would be shaped for voxels of a size that nobody stated."""
     unknown = [axis for axis in "zyx" if axis not in voxel_size]
     if run.network.dims == 3 and unknown:
         log.warning(
             "%s does not say how large a voxel is along %s: z is taken to be as fine as y and x. If it is coarser, set "
             "voxel_size in the run; the network is then lighter and sees more.",
-            run.images[0],
+            name,
             ", ".join(unknown),
         )
 
 
-def _require_fit(section: NDArray[np.generic], others: list[NDArray[np.generic]], path: Path, run: Run) -> None:
-    """Raise `InputError` for a section (c, *space) of the image in `path` that does not fit the run or the others."""
-    channels = section.shape[0]
-    name_channels(run.channels, channels, path)
-    if others and channels != others[0].shape[0]:
-        raise InputError(f"{path} has {tell_count(channels)}, but the first image {others[0].shape[0]}")
-    if others and section.dtype != others[0].dtype:
+def _require_fit(image: Image, first: Image, run: Run) -> None:
+    """Raise `InputError` for an image that does not fit the run or the first one."""
+    channels = image.sizes["c"]
+    name_channels(run.channels, channels, image.name)
+    if channels != first.sizes["c"]:
+        raise InputError(f"{image.name} has {tell_count(channels)}, but {first.name} has {first.sizes['c']}")
+    if image.dtype != first.dtype:
         log.warning(
-            "%s holds %s pixels, but %s %s: they must mean the same",
-            path,
-            section.dtype,
-            run.images[0],
-            others[0].dtype,
+            "%s holds %s pixels, but %s %s: they must mean the same", image.name, image.dtype, first.name, first.dtype
         )
-    if run.network.dims == 3 and section.shape[1] == 1:
-        raise InputError(f"{path} is a 2D image (one slice along z), but network.dims is 3")
+    if run.network.dims == 3 and image.sizes["z"] == 1:
+        frames = image.sizes["t"]
+        hint = (
+            f": its {frames} frames are time; if they are slices, set axes: {image.axes.replace('t', 'z')}"
+            if frames > 1
+            else ""
+        )
+        raise InputError(f"{image.name} has one slice along z, but network.dims is 3{hint}")
 
 
-def _choose_slices(run: Run, count: int, path: Path) -> dict[str, range]:
+def _tell_padding(constant: int, count: int) -> None:
+    if constant:
+        log.warning(
+            "%d of %d training slices are constant: they count as padding, which nothing is learnt from",
+            constant,
+            count,
+        )
+
+
+def _choose_slices(run: Run, count: int, name: str) -> dict[str, range]:
     """Return the numbers of the training and the validation sections of one image with `count` sections."""
-    training = chosen_slices(run.slices.training, count, path, setting="slices.training")
+    training = chosen_slices(run.slices.training, count, name, setting="slices.training")
     validation = range(0)
     if run.slices.validation:
-        validation = chosen_slices(run.slices.validation, count, path, setting="slices.validation")
+        validation = chosen_slices(run.slices.validation, count, name, setting="slices.validation")
     shared = set(training) & set(validation)
     if shared and run.slices.training:
         raise InputError(f"slices.training and slices.validation share slice {min(shared)}")

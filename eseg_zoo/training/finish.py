@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import copy
 import logging
+from collections.abc import Sequence
 from importlib.metadata import version
-from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from eseg_zoo.checkpoint import Checkpoint, TrainingRecord
+from eseg_zoo.calibration.correction import Correction, HeldOut, fit_correction
+from eseg_zoo.checkpoint import Checkpoint, Class, TrainingRecord
 from eseg_zoo.config import Run
-from eseg_zoo.correction import Correction, HeldOut, fit_correction
-from eseg_zoo.data.sampling import PatchSource
-from eseg_zoo.inference.volume import predict_section, prepare
+from eseg_zoo.inference.network import prepare
 from eseg_zoo.losses import Anchors
 from eseg_zoo.metrics import Confusion
-from eseg_zoo.model.dense import Classifier, DenseSegmenter, Geometry
+from eseg_zoo.model.dense import Architecture, Classifier, DenseSegmenter, Geometry
 from eseg_zoo.model.hvae import HVAE
-from eseg_zoo.training.batches import validation_batches
+from eseg_zoo.patches.source import Batch
 from eseg_zoo.training.data import TrainingData
 
 log = logging.getLogger(__name__)
@@ -38,9 +37,9 @@ SAMPLE_SIDE = {2: 512, 3: 64}
 def finish(
     run: Run,
     data: TrainingData,
-    source: PatchSource,
+    held_out_patches: Sequence[Batch],
     hvae: HVAE,
-    architecture: dict[str, Any],
+    architecture: Architecture,
     *,
     steps: int,
     seconds: float,
@@ -49,11 +48,11 @@ def finish(
 
     The figures in its record are those of this model, on the held-out labelled pixels.
     """
-    segmenter = DenseSegmenter(**architecture)
+    segmenter = DenseSegmenter.of(architecture)
     segmenter.classifier.load_state_dict(hvae.classifier.state_dict())
     segmenter.mean.copy_(torch.from_numpy(data.statistics.mean).reshape(segmenter.mean.shape))
     segmenter.std.copy_(torch.from_numpy(data.statistics.std).reshape(segmenter.std.shape))
-    held_out = _held_out(hvae.classifier, source, data, run)
+    held_out = _held_out(hvae.classifier, held_out_patches, architecture)
     correction = _correction(run, data, segmenter, held_out)
     _add_to_logits(segmenter.classifier, correction.temperature * correction.biases)
     segmenter.temperature.fill_(correction.temperature)
@@ -62,15 +61,16 @@ def finish(
         architecture=architecture,
         segmenter_state=segmenter.state_dict(),
         generative_state=hvae.generative_state(),
-        class_names=tuple(run.classes.values()),
-        class_values=tuple(run.classes),
-        class_frequencies=tuple(correction.frequencies.tolist()),
+        classes=tuple(
+            Class(name, value, frequency)
+            for (value, name), frequency in zip(run.classes.items(), correction.frequencies.tolist(), strict=True)
+        ),
         frequency_source={"estimate": "estimated", "balanced": "balanced"}.get(str(run.frequencies), "given"),
         channel_names=data.channel_names,
-        axes=run.axes,
+        axes=data.images[0].axes,
         voxel_size=data.voxel_size,
-        image_dtype=str(np.result_type(*{image.dtype for image in data.images})),
-        sample=torch.from_numpy(_sample(data, sample_size(segmenter.geometry))),
+        image_dtype=data.dtype.name,
+        sample=torch.from_numpy(_sample(data, sample_size(architecture.geometry))),
         settings=run.model_dump(mode="json"),
         training=TrainingRecord(
             seconds=seconds,
@@ -110,7 +110,7 @@ def _correction(run: Run, data: TrainingData, segmenter: DenseSegmenter, held_ou
     elif isinstance(run.frequencies, dict):
         given = np.array([run.frequencies[name] for name in run.classes.values()])
         given = given / given.sum()
-    unlabelled = _unlabelled_logits(run, data, segmenter)
+    unlabelled = _unlabelled_logits(data, segmenter)
     found = fit_correction(held_out, unlabelled, frequencies=given, limit=run.prior_strength, seed=run.seed)
     if found.reason:
         log.warning("The correction for class frequencies has strength %.2f: %s.", found.strength, found.reason)
@@ -125,33 +125,31 @@ def _add_to_logits(classifier: Classifier, amounts: NDArray[np.float64]) -> None
         bias += torch.from_numpy(amounts).to(bias)
 
 
-def _held_out(classifier: Classifier, source: PatchSource, data: TrainingData, run: Run) -> HeldOut:
+def _held_out(classifier: Classifier, patches: Sequence[Batch], architecture: Architecture) -> HeldOut:
     """Return the held-out labelled pixels."""
-    logits, labels = [np.zeros((0, len(run.classes)), np.float32)], [np.zeros(0, np.int64)]
+    logits, labels = [np.zeros((0, architecture.classes), np.float32)], [np.zeros(0, np.int64)]
     device = next(classifier.parameters()).device
-    pixel = tuple(1 for _ in source.geometry.region)
     with torch.inference_mode():
-        for batch in validation_batches(source, data.validation, run):
+        for batch in patches:
             found = classifier(batch.patches.to(device)).cpu()
-            logits.append(Anchors(batch.position, batch.labels).pick(found, pixel).numpy())
+            logits.append(Anchors(batch.position, batch.labels).pick(found, (1,) * architecture.dims).numpy())
             labels.append(batch.labels.numpy())
     return HeldOut(np.concatenate(logits), np.concatenate(labels))
 
 
-def _unlabelled_logits(run: Run, data: TrainingData, segmenter: DenseSegmenter) -> NDArray[np.float32]:
-    """Return logits (pixels, classes) of pixels all over the training sections, up to a constant of each pixel.
-
-    The segmenter is as it was made: temperature 1 and no shift.
-    """
+def _unlabelled_logits(data: TrainingData, segmenter: DenseSegmenter) -> NDArray[np.float32]:
+    """Return logits (pixels, classes) of pixels all over the training sections, padding left out."""
     ready = prepare(copy.deepcopy(segmenter).eval(), torch.device("cpu"))
     seen = []
     for number in frequency_sections(len(data.training_sections)):
-        section = data.images[data.training_sections[number]]
-        centre = section[(slice(None), *frequency_window(section.shape[1:]))]
-        # One tile, and not what fits the memory: two runs with one seed are identical to the last bit.
-        seen.append(thin(predict_section(ready, centre, tile=FREQUENCY_SIDE[run.network.dims])))
-    probabilities = np.concatenate(seen)
-    return np.asarray(np.log(np.maximum(probabilities, np.finfo(np.float32).tiny)))
+        chosen = data.training_sections[number]
+        section, window = data.sections[chosen], frequency_window(data.contents[chosen])
+        # One tile, whose edges are reflected, and not what fits the memory: two runs with one seed are identical.
+        with torch.inference_mode():
+            centre = torch.from_numpy(section.read(window).astype(np.float32))[None]
+            logits = ready.logits(ready.reflect(centre))[0].numpy()
+        seen.append(thin(logits[(slice(None), *(slice(0, part.stop - part.start) for part in window))]))
+    return np.concatenate(seen)
 
 
 def frequency_sections(count: int) -> list[int]:
@@ -159,11 +157,14 @@ def frequency_sections(count: int) -> list[int]:
     return sorted(set(np.linspace(0, count - 1, FREQUENCY_SECTIONS).round().astype(int).tolist()))
 
 
-def frequency_window(shape: tuple[int, ...]) -> tuple[slice, ...]:
-    """Return the part of a section of this shape, (z,) y, x, that EM looks at."""
-    side = FREQUENCY_SIDE[len(shape)]
-    starts = [max(length - side, 0) // 2 for length in shape]
-    return tuple(slice(start, min(start + side, length)) for start, length in zip(starts, shape, strict=True))
+def frequency_window(content: Sequence[slice]) -> tuple[slice, ...]:
+    """Return the part of a section's content, (z,) y, x, that EM looks at: its centre."""
+    side, window = FREQUENCY_SIDE[len(content)], []
+    for part in content:
+        length = part.stop - part.start
+        start = part.start + max(length - side, 0) // 2
+        window.append(slice(start, min(start + side, part.stop)))
+    return tuple(window)
 
 
 def thin(scores: NDArray[np.floating]) -> NDArray[np.floating]:
@@ -192,9 +193,9 @@ def _sample(data: TrainingData, size: tuple[int, ...]) -> NDArray[np.generic]:
         count = len(np.unique(data.training.labels[near]))
         if count > best_count:
             best, best_count = candidate, count
-    section = data.images[best[0]]
+    section = data.sections[int(best[0])]
     window = []
-    for place, side, length in zip(best[1:].tolist(), size, section.shape[1:], strict=True):
+    for place, side, length in zip(best[1:].tolist(), size, section.space, strict=True):
         start = min(max(place - side // 2, 0), max(length - side, 0))
-        window.append(slice(start, start + side))
-    return np.ascontiguousarray(section[(slice(None), *window)])
+        window.append(slice(start, min(start + side, length)))
+    return np.array(section.read(window), order="C")  # a copy: what is read may be a read-only part of the file

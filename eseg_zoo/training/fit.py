@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
+import os
 import signal
+import sys
 import threading
 import time
 import warnings
@@ -14,22 +17,25 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import dask
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, Timer
 from lightning.pytorch.loggers import CSVLogger
 from torch.utils.data import DataLoader
 
-from eseg_zoo.allocator import keep_freed_memory
-from eseg_zoo.data.sampling import Batch
+from eseg_zoo.config import TrainingSettings
 from eseg_zoo.errors import TrainingError
-from eseg_zoo.training.averaging import MovingAverage
-from eseg_zoo.training.batches import StepBatches
+from eseg_zoo.patches.source import Batch
+from eseg_zoo.progress import Watch
+from eseg_zoo.training.batches import EpochNumbers, StepBatch, StepBatches
 from eseg_zoo.training.optimisation import CHOICE, SMALLEST_GAIN
-from eseg_zoo.training.progress import TrainingProgress
-from eseg_zoo.training.stages import Pretraining, Stage
+from eseg_zoo.training.stages import Stage
 
 log = logging.getLogger(__name__)
+
+# Processes that cut batches beside a GPU, at most.
+MOST_WORKERS = 8
 
 
 @dataclass(frozen=True)
@@ -39,19 +45,6 @@ class Fitted:
     steps: int
     seconds: float  # of training, without the time between an interruption and its resumption
     interrupted: bool
-
-
-class RandomState(Callback):
-    """Keeps the random state of the batches in the stage's checkpoints."""
-
-    def __init__(self, batches: StepBatches):
-        self.batches = batches
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"batches": self.batches.state()}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.batches.restore(state_dict["batches"])
 
 
 class EpochCheckpoint(ModelCheckpoint):
@@ -109,6 +102,41 @@ class Waiting(Callback):
         pl_module.log("train/waiting", self.waited / max(time.perf_counter() - self.began, 1e-9), sync_dist=True)
 
 
+class Reporting(Callback):
+    """Tells the watch how far the stage is: the loss, and the validation's mean Dice, the last and the best one.
+
+    Not of every step: a step's loss has to wait for the device.
+    """
+
+    EVERY = 0.1  # seconds
+
+    def __init__(self, name: str, steps: int, watch: Watch):
+        self.name, self.steps, self.watch = name, steps, watch
+        self.figures: dict[str, float] = {}
+        self.told = 0.0
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if self.watch.callback and time.monotonic() - self.told > self.EVERY:
+            # Lightning returns a part of the loss where a step has several batches.
+            self._tell(trainer, {"loss": float(outputs["loss"]) * trainer.accumulate_grad_batches})
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        metrics, found = trainer.callback_metrics, {"loss": "train/loss", "dice": "val/mean_dice"}
+        figures = {name: float(metrics[key]) for name, key in found.items() if key in metrics}
+        if "dice" in figures:
+            figures["best"] = max(figures["dice"], self.figures.get("best", 0.0))
+        self._tell(trainer, figures, is_validated=True)
+
+    def _tell(self, trainer: pl.Trainer, figures: dict[str, float], *, is_validated: bool = False) -> None:
+        self.figures |= figures
+        self.told = time.monotonic()
+        if trainer.is_global_zero:
+            step = trainer.global_step
+            self.watch.report(self.name, step, self.steps, self.figures, is_validated=is_validated)
+
+
 class Patience(EarlyStopping):
     """Early stopping that also stops a training which had stopped before it was interrupted and resumed."""
 
@@ -116,54 +144,84 @@ class Patience(EarlyStopping):
         trainer.should_stop = trainer.should_stop or self.wait_count >= self.patience
 
 
-def fit(stage: Stage, batches: StepBatches, held_out: list[Batch], folder: Path, *, name: str) -> Fitted:
+def fit(stage: Stage, batches: StepBatches, held_out: list[Batch], folder: Path, *, name: str, watch: Watch) -> Fitted:
     """Train the stage and leave its best weights in it, or without held-out labels its last ones.
 
     `folder` gets `metrics.csv`, `last.ckpt` after every validation, and `best.ckpt`. If it holds a `last.ckpt`, the
     training goes on from there, with the same numbers as if it had never stopped.
     """
-    keep_freed_memory()
-    settings, validated = stage.settings, bool(held_out) and not isinstance(stage, Pretraining)
+    settings, validated = stage.settings, bool(held_out)
     with quiet_lightning():
         last = EpochCheckpoint(folder, filename="last", enable_version_counter=False)
         best = EpochCheckpoint(folder, filename="best", monitor=CHOICE, mode="max", enable_version_counter=False)
         timer = Timer()
-        interruption = threading.Event()
-        callbacks: list[Callback] = [timer, TrainingProgress(name, settings.steps), RandomState(batches)]
-        callbacks += [StopTogether(interruption), Waiting()]
-        if settings.ema:
-            callbacks.append(MovingAverage(settings.ema))
+        callbacks: list[Callback] = [timer, Reporting(name, settings.steps, watch)]
+        callbacks += [StopTogether(watch.stopped), Waiting()]
         if validated:
             callbacks += [best, Patience(CHOICE, mode="max", patience=settings.patience, min_delta=SMALLEST_GAIN)]
         trainer = pl.Trainer(
             accelerator=settings.accelerator,
             devices=settings.devices,
-            # Not every step uses every weight: pre-training classifies nothing.
-            strategy="ddp_find_unused_parameters_true" if settings.distributed else "auto",
+            strategy="ddp" if settings.distributed else "auto",
             precision=settings.precision,
             accumulate_grad_batches=settings.accumulate,
             use_distributed_sampler=False,  # every process validates on all that is held out, and draws its own part
             # Not max_steps: with that, Lightning would end the last epoch once more when a training is resumed.
             max_epochs=settings.steps // settings.epoch_steps,
+            log_every_n_steps=settings.epoch_steps,  # means of epochs are logged; Lightning warns of shorter ones
             gradient_clip_val=settings.gradient_clip,
             num_sanity_val_steps=0,
             logger=_logger(folder),
             callbacks=[*callbacks, last],
             enable_model_summary=False,
+            enable_progress_bar=False,
         )
         unfinished = folder / "last.ckpt"
         validation: Any = DataLoader(held_out, batch_size=None) if validated else None  # type: ignore[arg-type]
-        with _setting_on_interrupt(interruption), _keeping_what_was_good(best, interruption):
+        with _setting_on_interrupt(watch.stopped), _keeping_what_was_good(best, watch.stopped):
             trainer.fit(
                 stage,
-                DataLoader(batches, batch_size=None),
+                _loader(batches, settings),
                 validation,
                 ckpt_path=unfinished if unfinished.exists() else None,
                 weights_only=True,
             )
         if best.best_model_path:
             stage.load_state_dict(torch.load(best.best_model_path, weights_only=True)["state_dict"])
-    return Fitted(trainer.global_step, timer.time_elapsed(), interruption.is_set())
+    return Fitted(trainer.global_step, timer.time_elapsed(), watch.stopped.is_set())
+
+
+def _loader(batches: StepBatches, settings: TrainingSettings) -> DataLoader[StepBatch]:
+    """Return what hands out the batches, each process cutting the next ones while a step is made."""
+    workers = wanted_workers(settings)
+    return DataLoader(
+        batches,
+        batch_size=None,
+        sampler=EpochNumbers(settings.epoch_steps * settings.accumulate),
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        multiprocessing_context="fork" if workers else None,
+        worker_init_fn=_compute_here,
+    )
+
+
+def _compute_here(number: int) -> None:
+    """Let Dask arrays be computed in this process itself: the threads of its parent are not in a forked one."""
+    dask.config.set(scheduler="synchronous")
+
+
+def wanted_workers(settings: TrainingSettings) -> int:
+    """Return how many processes cut batches: by default none on a CPU, which the steps keep busy.
+
+    Beside a GPU it is a core each, up to `MOST_WORKERS`, but one; on Windows and macOS, where each would hold a copy of
+    the images, none.
+    """
+    if "fork" not in multiprocessing.get_all_start_methods() or sys.platform == "darwin":
+        return 0
+    if settings.workers is not None:
+        return settings.workers
+    on_gpu = settings.accelerator != "cpu" and torch.cuda.is_available()
+    return min(max((os.cpu_count() or 1) // settings.devices - 1, 0), MOST_WORKERS) if on_gpu else 0
 
 
 def _logger(folder: Path) -> CSVLogger:
@@ -182,12 +240,14 @@ def quiet_lightning() -> Iterator[None]:
     logger.setLevel(logging.WARNING)  # tips, and lines on absent devices
     with warnings.catch_warnings(), ExitStack() as stack:
         stack.callback(logger.setLevel, level)
-        # One process is right here: cutting a patch costs less than sending it to another process.
+        # On a CPU one process is right: cutting a patch costs less than sending it to another process.
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
         # With --force an existing folder is what the user wants.
         warnings.filterwarnings("ignore", message=".*exists and is not empty.*")
         # Few labels may leave none to hold out.
         warnings.filterwarnings("ignore", message=".*have no `val_dataloader`.*")
+        # The processes that cut batches only read, and use no thread of this one.
+        warnings.filterwarnings("ignore", message=".*multi-threaded, use of fork.*")
         # Lightning 2.6 with torch 2.13.
         warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated.*")
         yield

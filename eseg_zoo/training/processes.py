@@ -15,7 +15,7 @@ def is_first() -> bool:
     return int(rank_zero_only.rank) == 0  # type: ignore[attr-defined]
 
 
-def place() -> tuple[int, int]:
+def rank_and_count() -> tuple[int, int]:
     """Return (rank, processes) of the training at hand; (0, 1) while the processes have not met, or if it is one."""
     if not (dist.is_available() and dist.is_initialized()):
         return 0, 1

@@ -11,16 +11,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from eseg_zoo.config import Run, TrainingSettings
-from eseg_zoo.data.patches import PatchGeometry
-from eseg_zoo.data.sampling import Batch, inner_region
 from eseg_zoo.errors import TrainingError
-from eseg_zoo.losses import Anchors, LossTerms, UnlabelledTerms, loss_terms, pseudo_label_loss, unlabelled_terms
+from eseg_zoo.losses import Anchors, LossTerms, UnlabelledTerms, loss_terms, unlabelled_terms
 from eseg_zoo.metrics import Confusion, soft_dice
 from eseg_zoo.model.dense import Classifier
 from eseg_zoo.model.hvae import HVAE, Generation
+from eseg_zoo.patches.geometry import PatchGeometry
+from eseg_zoo.patches.source import Batch, inner_region
 from eseg_zoo.training.batches import StepBatch, Unlabelled
 from eseg_zoo.training.optimisation import CHOICE, optimisation
-from eseg_zoo.training.pseudo_labels import PseudoLabels
+from eseg_zoo.training.teacher import Teacher
 
 
 class Stage(pl.LightningModule):
@@ -126,21 +126,6 @@ class Stage(pl.LightningModule):
         return optimisation(self.hvae.parameters(), self.settings)
 
 
-class Pretraining(Stage):
-    """Stage 0: inpainting and KL of patches from anywhere; what it learns does not depend on labels."""
-
-    def training_step(self, batch: StepBatch, index: int) -> Tensor:
-        assert batch.unlabelled is not None
-        terms, _ = self.unlabelled_loss(batch.unlabelled, self.noise())
-        total = terms.total(self.run.loss)
-        self.log_terms(len(batch.unlabelled.clean), loss=total, inpainting=terms.inpainting, kl=terms.kl)
-        return total
-
-    def configure_optimizers(self) -> Any:
-        # Nothing is validated, so no plateau would show.
-        return optimisation(self.hvae.parameters(), self.settings.model_copy(update={"schedule": "cosine"}))
-
-
 class Supervised(Stage):
     """Stage 1 of ε-Seg: all four losses on patches around labelled pixels."""
 
@@ -153,40 +138,26 @@ class Supervised(Stage):
 
 
 class SemiSupervised(Stage):
-    """Stage 2 of ε-Seg: the same, and the generative losses and pseudo-labels on unlabelled patches and neighbours."""
+    """Stage 2 of ε-Seg: the same, and the generative losses and the teacher's pseudo-labels on unlabelled patches."""
 
     def __init__(self, run: Run, settings: TrainingSettings, hvae: HVAE, geometry: PatchGeometry):
         super().__init__(run, settings, hvae, geometry)
-        latents = len(self.strides) * run.network.latents
-        self.pseudo_labels = PseudoLabels(
-            hvae.classifier, run.semi_supervised, classes=len(run.classes), latents=latents
-        )
+        self.teacher = Teacher(hvae.classifier, kept=run.semi_supervised.teacher)
 
     @property
     def result(self) -> Classifier:
-        return self.pseudo_labels.teacher  # the better one of the two in every comparison so far, if by little
+        return self.teacher.classifier  # the better one of the two in every comparison so far, if by little
 
     def training_step(self, batch: StepBatch, index: int) -> Tensor:
         assert batch.labelled is not None
         assert batch.unlabelled is not None
         weights, noise = self.run.loss, self.noise()
-        labelled, at_labels = self.labelled_loss(batch.labelled, noise)
-        unlabelled, anywhere = self.unlabelled_loss(batch.unlabelled, noise)
-        needed = self.pseudo_labels.confidence(self.global_step / self.settings.steps)
-        guessed = self.pseudo_labels.label(batch.unlabelled.clean)
-        pseudo = pseudo_label_loss(anywhere.logits, guessed, guessed.amax(1) >= needed)
-        if self.run.semi_supervised.radius:
-            near = self.pseudo_labels.neighbours(batch.labelled.position, self.patch_geometry.region)
-            guessed = self.pseudo_labels.label(batch.labelled.patches)
-            pseudo = pseudo + pseudo_label_loss(at_labels.logits, guessed, near & (guessed.amax(1) >= needed))
-        anchors = Anchors(batch.labelled.position, batch.labelled.labels)
-        means = [
-            anchors.pick(q.mean.detach(), stride) for q, stride in zip(at_labels.posteriors, self.strides, strict=True)
-        ]
-        self.pseudo_labels.observe_anchors(torch.cat(means, 1), anchors.labels)
+        labelled, _ = self.labelled_loss(batch.labelled, noise)
+        unlabelled, student = self.unlabelled_loss(batch.unlabelled, noise)
+        pseudo = F.cross_entropy(student.logits, self.teacher.label(batch.unlabelled.clean))
         total = labelled.total(weights) + unlabelled.total(weights) + weights.delta * pseudo
         self.log_terms(
-            len(anchors.labels),
+            len(batch.labelled.labels),
             loss=total,
             pseudo_labels=pseudo,
             unlabelled_inpainting=unlabelled.inpainting,
@@ -197,7 +168,4 @@ class SemiSupervised(Stage):
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         if self.accumulated == self.settings.accumulate - 1:
-            self.pseudo_labels.follow(self.hvae.classifier)
-
-    def validated(self, choice: float) -> None:
-        self.pseudo_labels.observe_validation(choice)
+            self.teacher.follow(self.hvae.classifier)

@@ -7,8 +7,9 @@ checkpoint knows (classes, training, test data) is never asked for.
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, TypeVar, get_args
+from typing import Annotated, Any, TypeVar, get_args
 
 from bioimageio.spec import ValidationContext
 from bioimageio.spec._internal.license_id import LicenseIdLiteral
@@ -18,6 +19,7 @@ from bioimageio.spec.generic.v0_3 import CiteEntry, HttpUrl, LicenseId
 from bioimageio.spec.model.v0_5 import Author, Maintainer, ModelId, Version
 from pydantic import BeforeValidator, Field
 
+from eseg_zoo.errors import ConfigError
 from eseg_zoo.settings import Settings
 from eseg_zoo.yaml_file import read_mapping
 
@@ -31,7 +33,7 @@ def _known_license(value: object) -> object:
         return value if value is None else known[str(value).lower()]
     near = difflib.get_close_matches(str(value).lower(), known, n=1, cutoff=0.4)
     hint = f"did you mean {known[near[0]]}?" if near else "see https://spdx.org/licenses"
-    raise ValueError(f"{value!r} is no SPDX identifier; {hint}")
+    raise ValueError(f"{value!r} is not an SPDX identifier; {hint}")
 
 
 ModelName = Annotated[str, Field(min_length=5, max_length=64, pattern=r"^[A-Za-z0-9_+\- ()]+$")]
@@ -79,17 +81,31 @@ class Card(Settings):
         return [user for user in named if user]
 
 
-def load_card(path: Path | None) -> Card:
-    """Return the card in the YAML file `path`, or the empty card; raises `ConfigError` for a mistake in it."""
-    return Card() if path is None else load_statements(path, Card)
+def card_of(card: str | Path | Mapping[str, Any] | Card | None) -> Card:
+    """Return the card in a YAML file, or of a mapping of its keys; none is the empty card.
+
+    Raises `ConfigError` for a mistake in it.
+    """
+    if card is None:
+        return Card()
+    if isinstance(card, Card):
+        return card
+    if isinstance(card, str | Path):
+        return load_statements(Path(card), Card)
+    if isinstance(card, Mapping):
+        return _checked(card, Path("card"), Card)
+    raise ConfigError(f"card is of type {type(card).__name__}; it must be a path, a mapping or a Card")
 
 
 def load_statements(path: Path, model: type[Statements]) -> Statements:
     """Return the YAML file `path` as `model`; raises `ConfigError` with file, key and the nearest right key."""
-    values = read_mapping(path, hint=f"keys such as {', '.join(list(model.model_fields)[:4])}")
+    return _checked(read_mapping(path, hint=f"keys such as {', '.join(list(model.model_fields)[:4])}"), path, model)
+
+
+def _checked(values: Mapping[str, Any], origin: Path, model: type[Statements]) -> Statements:
     # Whether a GitHub user exists is asked once, by the test of the finished package.
     with ValidationContext(perform_io_checks=False):
-        return model.checked(values, path)
+        return model.checked(values, origin)
 
 
 def missing_for_publication(card: Card) -> list[str]:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from eseg_export.package import Package
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+"""The command without options for completion, so that it can stand under another program."""
 
 
 @app.command()
@@ -37,18 +38,18 @@ def export(
     The package holds state dict, TorchScript and ONNX weights. It is written only after each was loaded from disk,
     equalled the checkpoint, and passed the zoo's own tests. A table, also in its README, says which software runs it.
     """
-    from eseg_export.package import export_package  # torch and bioimageio take seconds; --help must not
+    from eseg_export import package  # torch and bioimageio take seconds; --help must not
 
     messages = plain_console(stderr=True)
-    package = export_package(
+    finished = package.export(
         ckpt,
         out,
-        card_path=card,
+        card=card,
         template=template,
         force=force,
         progress=lambda step: messages.print(step, style="dim", soft_wrap=True),
     )
-    _show(package)
+    _show(finished)
 
 
 def _show(package: Package) -> None:
@@ -73,4 +74,6 @@ def _show(package: Package) -> None:
 
 def main() -> None:
     """Entry point of `eseg-export`."""
-    run_app(app)
+    program = typer.Typer(pretty_exceptions_enable=False)
+    program.command()(export)
+    run_app(program)

@@ -34,7 +34,7 @@ class FinishedPackage:
         try:
             rdf = yaml.safe_load(files[RDF])
         except yaml.YAMLError as error:
-            raise ExportError(f"{RDF} is no readable YAML file: {' '.join(str(error).split())}") from error
+            raise ExportError(f"{RDF} is not a readable YAML file: {' '.join(str(error).split())}") from error
         if not isinstance(rdf, dict):
             raise ExportError(f"{RDF} must hold keys, not {type(rdf).__name__}")
         return cls(rdf, files)
@@ -84,7 +84,7 @@ def read_package(path: Path) -> FinishedPackage:
         with zipfile.ZipFile(path) as archive:
             return FinishedPackage.of({name: archive.read(name) for name in archive.namelist()})
     except zipfile.BadZipFile as error:
-        raise ExportError(f"{path.name} is no readable zip: {error}") from error
+        raise ExportError(f"{path.name} is not a readable zip: {error}") from error
 
 
 def of_type(tensor: Plain, kind: str) -> list[Plain]:

@@ -1,4 +1,4 @@
-"""`model.pt` -> a verified package: the order of it all."""
+"""A model -> a verified package: the order of it all."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
 from bioimageio.spec import ValidationContext
 from bioimageio.spec.model.v0_5 import WeightsDescr
 
-from eseg_export.card import load_card, missing_for_publication
+from eseg_export.card import Card, card_of, missing_for_publication
+from eseg_export.compatibility.verdicts import Verdict, judge, refuse_faults
 from eseg_export.finished import read_package
 from eseg_export.rdf import Evidence, describe, package_files
 from eseg_export.sample import write_samples
@@ -21,11 +23,10 @@ from eseg_export.template import load_template
 from eseg_export.to_onnx import to_onnx
 from eseg_export.to_state_dict import to_state_dict
 from eseg_export.to_torchscript import to_torchscript
-from eseg_export.verdicts import Verdict, judge, refuse_faults
 from eseg_export.verify import Measurement, Progress, ask_github, measure, run_zoo_tests
 from eseg_export.words import Story, tell
 from eseg_zoo.checkpoint import Checkpoint
-from eseg_zoo.errors import OutputError
+from eseg_zoo.errors import InputError, OutputError
 from eseg_zoo.output import refuse_existing
 
 
@@ -40,27 +41,45 @@ class Package:
     unchecked: str | None  # what could not be checked without network
 
 
-def export_package(
-    checkpoint_path: Path,
-    out: Path | None = None,
+class TrainedModel(Protocol):
+    """A model in memory, such as `eseg_zoo.Model`."""
+
+    @property
+    def checkpoint(self) -> Checkpoint: ...
+
+
+def export(
+    model: str | Path | Checkpoint | TrainedModel,
+    out: str | Path | None = None,
     *,
-    card_path: Path | None = None,
-    template: str | None = None,
+    card: str | Path | Mapping[str, Any] | Card | None = None,
+    template: str | Path | None = None,
     force: bool = False,
     progress: Progress = lambda _: None,
 ) -> Package:
     """Write the package and return what was measured; it appears at `out` only after every test has passed.
 
-    `out` is `<checkpoint>.zip` by default, `template` fits the checkpoint's dimensions. Raises `CheckpointError`,
-    `ConfigError` (card or template), `ExportError` (a file differs, or a test fails) or `OutputError`.
+    Args:
+        model: the path of a checkpoint, or a model in memory.
+        out: the zip to write; by default `<checkpoint>.zip`, and for a model in memory it must be given.
+        card: what you state about the model, as the path of a YAML file, as a mapping of its keys, or as a `Card`.
+        template: the name of a built-in one or the path of a YAML file; by default `em2d` or `em3d`.
+        force: replace an existing package.
+        progress: is called with a line for each thing that is being done.
+
+    Raises:
+        CheckpointError: the file is not a checkpoint.
+        ConfigError: the card or the template has a mistake.
+        ExportError: an exported file differs from the checkpoint, or a test of the zoo fails.
+        InputError: `model` is nothing that can be exported.
+        OutputError: `out` is missing, exists, or cannot be written.
     """
-    out = out or checkpoint_path.with_suffix(".zip")
+    out = _destination(model, out)
     refuse_existing(out, force=force)
-    progress(f"reading {checkpoint_path}")
-    checkpoint = Checkpoint.load(checkpoint_path)
-    card = load_card(card_path)
-    unchecked = ask_github(card.github_users)
-    story = tell(checkpoint, card, load_template(template or f"em{checkpoint.dims}d"))
+    checkpoint = _checkpoint_of(model, progress)
+    stated = card_of(card)
+    unchecked = ask_github(stated.github_users)
+    story = tell(checkpoint, stated, load_template(str(template or f"em{checkpoint.dims}d")))
     try:
         # Beside its destination: whether it can be written shows at once, and the last step is a mere rename.
         with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as name:
@@ -68,7 +87,27 @@ def export_package(
             os.replace(finished, out)
     except OSError as error:
         raise OutputError(f"{out} cannot be written: {error.strerror or error}") from error
-    return Package(out, measured, verdicts, missing_for_publication(card), unchecked)
+    return Package(out, measured, verdicts, missing_for_publication(stated), unchecked)
+
+
+def _destination(model: object, out: str | Path | None) -> Path:
+    """Return where the package goes; raises `OutputError` when nothing says it."""
+    if out is not None:
+        return Path(out)
+    if isinstance(model, str | Path):
+        return Path(model).with_suffix(".zip")
+    raise OutputError("out is not given; a model in memory needs it, such as out='model.zip'")
+
+
+def _checkpoint_of(model: object, progress: Progress) -> Checkpoint:
+    """Return the checkpoint of a file or of a model in memory; raises `InputError` for anything else."""
+    if isinstance(model, str | Path):
+        progress(f"reading {model}")
+        return Checkpoint.load(Path(model))
+    checkpoint = getattr(model, "checkpoint", model)
+    if isinstance(checkpoint, Checkpoint):
+        return checkpoint
+    raise InputError(f"model is of type {type(model).__name__}; it must be a path, a Checkpoint or a trained model")
 
 
 def _make(

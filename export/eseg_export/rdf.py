@@ -171,7 +171,7 @@ def _output_axis(
 
 
 def _space(checkpoint: Checkpoint) -> list[tuple[str, TilingAxis]]:
-    return list(zip("zyx"[-checkpoint.dims :], tiling(checkpoint.segmenter().geometry), strict=True))
+    return list(zip("zyx"[-checkpoint.dims :], tiling(checkpoint.geometry), strict=True))
 
 
 def _scale(checkpoint: Checkpoint, axis: str) -> dict[str, Any]:
@@ -203,13 +203,11 @@ def _config(checkpoint: Checkpoint, texts: Texts, measured: Sequence[Measurement
 def origin(checkpoint: Checkpoint, measured: Sequence[Measurement]) -> dict[str, Any]:
     """Return classes, channels, training and settings as plain YAML values."""
     training = checkpoint.training
-    colours = class_colours(len(checkpoint.class_names))
+    colours = class_colours(len(checkpoint.classes))
     return {
         "classes": [
-            {"name": name, "value": value, "colour": colour, "frequency": frequency}
-            for name, value, colour, frequency in zip(
-                checkpoint.class_names, checkpoint.class_values, colours, checkpoint.class_frequencies, strict=True
-            )
+            {"name": one.name, "value": one.value, "colour": colour, "frequency": one.frequency}
+            for one, colour in zip(checkpoint.classes, colours, strict=True)
         ],
         "channels": list(checkpoint.channel_names),
         "frequency_source": checkpoint.frequency_source,

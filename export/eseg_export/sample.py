@@ -48,7 +48,7 @@ def write_samples(checkpoint: Checkpoint, folder: Path) -> Samples:
     """Write test tensors and sample images into `folder` and return where they are."""
     segmenter = checkpoint.segmenter()
     size = []
-    for axis, length in zip(tiling(segmenter.geometry), checkpoint.sample.shape[1:], strict=True):
+    for axis, length in zip(tiling(checkpoint.geometry), checkpoint.sample.shape[1:], strict=True):
         whole_cells = min(length, LARGEST[checkpoint.dims]) // axis.stride * axis.stride
         size.append(max(axis.min, whole_cells))
     image = image_of_size(checkpoint, tuple(size))

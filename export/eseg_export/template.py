@@ -76,7 +76,7 @@ def load_template(name: str) -> PackageTemplate:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
             hint = f"did you mean {near[0]}?" if near else f"built in are {', '.join(known)}"
-            raise ConfigError(f"there is no template {name}; {hint} Or give the path of a .yaml file")
+            raise ConfigError(f"{name} is not a template; {hint} Or give the path of a .yaml file")
         path = folder / f"{name}.yaml"
     return PackageTemplate(path, load_statements(path, Texts))
 
@@ -92,6 +92,8 @@ def _fill(value: Any, words: Mapping[str, str], path: Path) -> Any:
     try:
         return Template(value).substitute(words)
     except KeyError as error:
-        raise ConfigError(f"{path}: ${error.args[0]} is no word of a template; they are {', '.join(words)}") from error
+        raise ConfigError(
+            f"{path}: ${error.args[0]} is not a word of a template; they are {', '.join(words)}"
+        ) from error
     except ValueError as error:
         raise ConfigError(f"{path}: {error}; write $$ for a dollar sign") from error

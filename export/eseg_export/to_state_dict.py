@@ -27,7 +27,7 @@ def to_state_dict(checkpoint: Checkpoint, folder: Path) -> PytorchStateDictWeigh
             source=architecture,
             sha256=get_sha256(architecture),
             callable=Identifier(dense.DenseSegmenter.__name__),
-            kwargs=checkpoint.architecture,
+            kwargs=checkpoint.architecture.arguments(),
         ),
         pytorch_version=Version(torch.__version__.split("+")[0]),
     )

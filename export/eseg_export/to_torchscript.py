@@ -25,7 +25,7 @@ def to_torchscript(checkpoint: Checkpoint, folder: Path) -> TorchscriptWeightsDe
         file = BytesIO()
         torch.jit.save(frozen, file)
     weights = folder / "weights.pt"
-    weights.write_bytes(_without_places(file.getvalue()))
+    weights.write_bytes(_without_paths(file.getvalue()))
     return TorchscriptWeightsDescr(
         source=weights,
         sha256=get_sha256(weights),
@@ -35,7 +35,7 @@ def to_torchscript(checkpoint: Checkpoint, folder: Path) -> TorchscriptWeightsDe
     )
 
 
-def _without_places(archive: bytes) -> bytes:
+def _without_paths(archive: bytes) -> bytes:
     """Return the saved network without the records that say in which files on this disk its code was."""
     stripped = BytesIO()
     with ZipFile(BytesIO(archive)) as whole, ZipFile(stripped, "w") as rest:  # nothing is compressed, as torch wants it

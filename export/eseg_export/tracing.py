@@ -41,5 +41,5 @@ def folded_segmenter(checkpoint: Checkpoint) -> DenseSegmenter:
 
 def example_image(checkpoint: Checkpoint) -> Tensor:
     """Return a small image to trace with; its size stays out of the graph, which `verify` proves."""
-    channels = int(checkpoint.architecture["channels"])
+    channels = checkpoint.architecture.channels
     return torch.zeros(1, channels, *range(24, 24 + checkpoint.dims))

@@ -135,8 +135,8 @@ def _state_dict(description: PytorchStateDictWeightsDescr) -> Runtime:
         raise ExportError(
             f"pytorch_state_dict does not fit its architecture: {' '.join(str(error).split())}"
         ) from error
-    run: Runtime = network.eval()
-    return run
+    runtime: Runtime = network.eval()
+    return runtime
 
 
 def _torchscript(description: TorchscriptWeightsDescr) -> Runtime:
@@ -144,8 +144,8 @@ def _torchscript(description: TorchscriptWeightsDescr) -> Runtime:
     arguments = [argument.name for argument in network.forward.schema.arguments[1:]]
     if len(arguments) != 1:
         raise ExportError(f"torchscript takes {', '.join(arguments) or 'nothing'}; it must take one image")
-    run: Runtime = network
-    return run
+    runtime: Runtime = network
+    return runtime
 
 
 def _onnx(description: OnnxWeightsDescr) -> Runtime:

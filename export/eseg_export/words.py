@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from eseg_export.card import Card
+from eseg_export.compatibility.verdicts import Verdict
 from eseg_export.qupath import QUPATH
 from eseg_export.template import PackageTemplate, Texts
 from eseg_export.tiling import tiling
-from eseg_export.verdicts import Verdict
 from eseg_export.verify import SIZES, TOLERANCE, Measurement
 from eseg_zoo.checkpoint import Checkpoint
 from eseg_zoo.colours import class_colours
-from eseg_zoo.data.channels import default_names, tell_count
+from eseg_zoo.images.channels import default_names, tell_count
 
 _FORMAT_NAMES = {"pytorch_state_dict": "PyTorch state dict", "torchscript": "TorchScript", "onnx": "ONNX"}
 _UNKNOWN = "not stated"
@@ -50,7 +50,7 @@ def tell(checkpoint: Checkpoint, card: Card, template: PackageTemplate) -> Story
 
 def describing_words(checkpoint: Checkpoint) -> dict[str, str]:
     """Return the words of the YAML template."""
-    tiles = tiling(checkpoint.segmenter().geometry)
+    tiles = tiling(checkpoint.geometry)
     training = checkpoint.training
     return {
         "dims": str(checkpoint.dims),
@@ -64,7 +64,7 @@ def describing_words(checkpoint: Checkpoint) -> dict[str, str]:
         "pixel_size": _pixel_size(checkpoint),
         "image_dtype": checkpoint.image_dtype,
         "axis_names": ", ".join("zyx"[-checkpoint.dims :]),
-        "margin": _per_axis([axis.margin for axis in checkpoint.segmenter().geometry.axes]),
+        "margin": _per_axis([axis.margin for axis in checkpoint.geometry.axes]),
         "halo": _per_axis([tile.halo for tile in tiles]),
         "smallest_tile": _per_axis([tile.min for tile in tiles]),
         "stride": _per_axis([tile.stride for tile in tiles]),
@@ -108,19 +108,18 @@ def readme_words(
 
 
 def _classes_table(checkpoint: Checkpoint) -> str:
-    colours = class_colours(len(checkpoint.class_names))
+    colours = class_colours(len(checkpoint.classes))
+    labelled = checkpoint.training.labelled_pixels
     rows = [
-        (index, _cell(name), value, f"{labelled:,}", f"{100 * frequency:.2g} %", f"`{colour}`")
-        for index, (name, value, labelled, frequency, colour) in enumerate(
-            zip(
-                checkpoint.class_names,
-                checkpoint.class_values,
-                [checkpoint.training.labelled_pixels.get(name, 0) for name in checkpoint.class_names],
-                checkpoint.class_frequencies,
-                colours,
-                strict=True,
-            )
+        (
+            index,
+            _cell(one.name),
+            one.value,
+            f"{labelled.get(one.name, 0):,}",
+            f"{100 * one.frequency:.2g} %",
+            f"`{colour}`",
         )
+        for index, (one, colour) in enumerate(zip(checkpoint.classes, colours, strict=True))
     ]
     return _table(("channel", "class", "label value", "labelled pixels", "assumed frequency", "colour"), rows)
 

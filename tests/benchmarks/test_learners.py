@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,12 +10,15 @@ import tifffile
 import yaml
 
 from eseg_zoo.checkpoint import Checkpoint
-from eseg_zoo.inference.volume import predict_section
+from eseg_zoo.images.opening import open_image
+from eseg_zoo.inference.network import Predictor
+from eseg_zoo.inference.tiles import predict_section
+from eseg_zoo.patches.sections import sections_of
 from learners import judge_checkpoint, learn, merged
 from rows import Row
 from vnc import CLASSES, UNSEEN, Volume, judge
 
-TINY = {
+TINY: dict[str, Any] = {
     "network": {"filters": [8, 8, 8], "latents": 4},
     "training": {"steps": 2, "epoch_steps": 2, "batch_size": 8},
     "semi_supervised": {"steps": 0},
@@ -51,10 +55,10 @@ def test_a_model_without_its_correction_is_the_model_with_its_shift_at_zero(
     volume, checkpoint = Volume.read(data), make_checkpoint(classes=5)
     judged = judge_checkpoint(checkpoint, volume)
     truth = volume.labels["dense"][list(UNSEEN)]
-    segmenter = checkpoint.segmenter()
-    corrected = np.stack([predict_section(segmenter, volume.raw[z][None]) for z in UNSEEN])
-    segmenter.log_prior_shift.zero_()
-    bare = np.stack([predict_section(segmenter, volume.raw[z][None]) for z in UNSEEN])
+    predictor, sections = Predictor(checkpoint, device="cpu"), sections_of(open_image(volume.raw, axes="zyx"), 2)
+    corrected = np.stack([predict_section(predictor, sections[z]) for z in UNSEEN])
+    predictor.segmenter.log_prior_shift.zero_()
+    bare = np.stack([predict_section(predictor, sections[z]) for z in UNSEEN])
     assert judged.corrected == pytest.approx(judge(corrected, truth), abs=1e-3)
     assert judged.argmax == pytest.approx(judge(bare, truth), abs=1e-3)
     assert judged.argmax != judged.corrected
@@ -92,8 +96,9 @@ def test_the_volume_learns_from_the_training_slices_and_is_judged_on_the_others(
     assert checkpoint.voxel_size["z"] == 0.05
     assert sum(checkpoint.training.labelled_pixels.values()) == 12 * 5 * 3
     assert set(checkpoint.training.validation_pixels.values()) == {2 * 8}
-    segmenter, volume = checkpoint.segmenter(), Volume.read(data)
-    whole = predict_section(segmenter, volume.raw[None])
+    volume = Volume.read(data)
+    (section,) = sections_of(open_image(volume.raw, axes="zyx"), 3)
+    whole = predict_section(Predictor(checkpoint, device="cpu"), section)
     expected = judge(whole[:, list(UNSEEN)].swapaxes(0, 1), volume.labels["dense"][list(UNSEEN)])
     assert outcome.corrected == pytest.approx(expected, abs=1e-3)
 

@@ -8,12 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from eseg_zoo.config import PRESETS, NetworkSettings
-from eseg_zoo.model.dense import BlurPool
+from eseg_zoo.model.dense import Architecture, BlurPool
 from multiply_adds import SIDE, bytes_written, multiply_adds, prediction_cost, training_cost
 
 
 @pytest.fixture
-def small() -> dict[str, Any]:
+def small() -> Architecture:
     return NetworkSettings(**PRESETS["small"]["network"]).architecture(channels=1, classes=5)
 
 
@@ -56,12 +56,12 @@ def test_counting_needs_no_computing() -> None:
     assert multiply_adds(convolution, torch.empty(1, 64, 4096, 4096, device="meta")) == 4096**2 * 64 * 64 * 9
 
 
-def test_a_whole_slice_costs_far_less_a_pixel_than_a_patch(small: dict[str, Any]) -> None:
+def test_a_whole_slice_costs_far_less_a_pixel_than_a_patch(small: Architecture) -> None:
     assert 0 < prediction_cost(small) < training_cost(small) / 100
     assert training_cost(small) < prediction_cost(small) * SIDE**2
 
 
-def test_counting_leaves_the_random_state_alone(small: dict[str, Any]) -> None:
+def test_counting_leaves_the_random_state_alone(small: Architecture) -> None:
     before = torch.get_rng_state()
     training_cost(small)
     prediction_cost(small)

@@ -50,7 +50,7 @@ def test_patches_count_one_pixel_for_each_patch(make_checkpoint: Callable[..., C
 def test_a_measurement_is_made_in_a_process_of_its_own(make_checkpoint: Callable[..., Checkpoint]) -> None:
     checkpoint = make_checkpoint(2)
     found = measure(plain_convolution, checkpoint, (32, 32), threads=1, repeats=2)
-    width = checkpoint.architecture["filters"][0]
+    width = checkpoint.architecture.filters[0]
     assert found.amount == 14 * 14 * 9 * width**2  # of half the side, valid
     assert 0 < found.seconds < 10
     assert found.per_million == pytest.approx(found.seconds / found.amount * 1e6)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy.special import log_softmax
 
 import vnc
-from eseg_zoo.correction import Correction
+from eseg_zoo.calibration.correction import Correction
 from vnc import CLASSES, UNSEEN, Volume, common_correction, judge, judge_method, thin_labels
 
 
@@ -44,7 +44,7 @@ def test_a_draw_is_repeatable_and_independent_of_other_draws_and_sizes() -> None
 
 def test_every_pixel_is_equally_likely_to_be_drawn() -> None:
     labels = points(4, side=16)[:1]
-    chosen = sum((thin_labels(labels, [0], 1, draw) > 0).astype(int) for draw in range(800))
+    chosen = np.sum([thin_labels(labels, [0], 1, draw) > 0 for draw in range(800)], axis=0)
     share = chosen[labels[0][None] > 0] / 800
     assert np.abs(share - 0.25).max() < 0.06  # four standard deviations
 

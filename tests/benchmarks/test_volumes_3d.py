@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from eseg_export.demo.em import CLASSES, em_phantom
 
 from eseg_zoo.checkpoint import Checkpoint
 from eseg_zoo.config import PRESETS, VOLUME_PRESETS
-from eseg_zoo.data.phantom import CLASSES, em_phantom
 from volumes_3d import ROWS, judge, settings
 
 
@@ -21,8 +21,11 @@ def test_the_rows_are_the_small_presets_of_planes_and_of_both_kinds_of_volumes(t
         PRESETS["small"]["network"]["width"],
         *[VOLUME_PRESETS["small"]["network"]["width"]] * 2,
     ]
-    shapes = [run.network.architecture(channels=1, classes=4, voxel_size=run.voxel_size) for run in runs]
-    assert [shape["strides"] for shape in shapes] == [[[2, 2]] * 3, [[1, 2, 2]] * 3, [[2, 2, 2]] * 2]
+    sizes = [{str(axis): size for axis, size in run.voxel_size.items()} for run in runs]
+    shapes = [
+        run.network.architecture(channels=1, classes=4, voxel_size=size) for run, size in zip(runs, sizes, strict=True)
+    ]
+    assert [shape.strides for shape in shapes] == [((2, 2),) * 3, ((1, 2, 2),) * 3, ((2, 2, 2),) * 2]
     assert [(run.training.steps, run.semi_supervised.steps) for run in runs] == [(300, 300), (100, 100), (100, 100)]
     assert len({run.out for run in runs}) == 3
 

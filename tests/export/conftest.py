@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 from eseg_export import package
-from eseg_export.package import Package, export_package
+from eseg_export.package import Package, export
 
 from eseg_zoo.checkpoint import Checkpoint
 
@@ -36,7 +36,7 @@ def model_path(checkpoint: Checkpoint, tmp_path_factory: pytest.TempPathFactory)
 @pytest.fixture(scope="session")
 def exported(model_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Exported:
     folder = tmp_path_factory.mktemp("exported")
-    finished = export_package(model_path, folder / "package.zip")
+    finished = export(model_path, folder / "package.zip")
     with zipfile.ZipFile(finished.path) as archive:
         archive.extractall(folder / "unpacked")
     rdf = yaml.safe_load((folder / "unpacked/rdf.yaml").read_text(encoding="utf-8"))

@@ -12,14 +12,19 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from bioimageio.spec.model import v0_5 as spec
 from eseg_export import package, rdf, to_onnx, to_torchscript
-from eseg_export.package import export_package
+from eseg_export.package import export
 from eseg_export.tiling import TilingAxis
+from eseg_export.to_state_dict import to_state_dict
+from eseg_export.tracing import folded_segmenter
 from torch import Tensor
 
 from eseg_zoo.checkpoint import Checkpoint
 from eseg_zoo.errors import ExportError
 from eseg_zoo.model.dense import AxisGeometry, DenseSegmenter
+
+pytestmark = pytest.mark.slow  # every fault is an export
 
 Plant = Callable[[pytest.MonkeyPatch], None]
 Content = dict[str, bytes]
@@ -75,10 +80,9 @@ def output_uncropped(segmenter: DenseSegmenter) -> None:
 
 def in_network(fault: Callable[[DenseSegmenter], None], module: object) -> Plant:
     """Let one of the exported formats be made of a faulty network."""
-    folded = to_onnx.folded_segmenter
 
     def faulty(checkpoint: Checkpoint) -> DenseSegmenter:
-        segmenter = folded(checkpoint)
+        segmenter = folded_segmenter(checkpoint)
         fault(segmenter)
         return segmenter
 
@@ -98,11 +102,9 @@ NETWORK_FAULTS = {
 
 
 def state_dict_incomplete(monkeypatch: pytest.MonkeyPatch) -> None:
-    write = package.to_state_dict
-
     def without_one(checkpoint: Checkpoint, folder: Path) -> object:
         state = {name: value for name, value in checkpoint.segmenter_state.items() if name != "std"}
-        return write(replace(checkpoint, segmenter_state=state), folder)
+        return to_state_dict(replace(checkpoint, segmenter_state=state), folder)
 
     monkeypatch.setattr(package, "to_state_dict", without_one)
 
@@ -169,8 +171,8 @@ def wrong_opset(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def softmax_declared(monkeypatch: pytest.MonkeyPatch) -> None:
-    def with_softmax(*arguments: object) -> rdf.spec.OutputTensorDescr:
-        return output(*arguments).model_copy(update={"postprocessing": [rdf.spec.SoftmaxDescr()]})  # type: ignore[arg-type]
+    def with_softmax(*arguments: object) -> spec.OutputTensorDescr:
+        return output(*arguments).model_copy(update={"postprocessing": [spec.SoftmaxDescr()]})  # type: ignore[arg-type]
 
     output = rdf._output
     monkeypatch.setattr(rdf, "_output", with_softmax)
@@ -209,7 +211,7 @@ FAULTS = NETWORK_FAULTS | {
         in_package(file_truncated), r"weights\.pt has the sha256 \w{8}\.\.\., rdf\.yaml says \w{8}\.\.\.: it changed"
     ),
     "file_replaced": Fault(
-        in_package(file_replaced), r"weights\.onnx has the sha256 \w{8}.*; weights\.onnx is no readable ONNX file"
+        in_package(file_replaced), r"weights\.onnx has the sha256 \w{8}.*; weights\.onnx is not a readable ONNX file"
     ),
     "description_missing": Fault(
         in_package(description_missing), r"the package has no rdf\.yaml; it holds cover\.png, "
@@ -223,7 +225,7 @@ def test_a_planted_fault_is_caught_and_leaves_no_package(
 ) -> None:
     FAULTS[name].plant(monkeypatch)
     with pytest.raises(ExportError, match=FAULTS[name].message) as caught:
-        export_package(model_path, tmp_path / "package.zip")
+        export(model_path, tmp_path / "package.zip")
     print(f"{name} -> {caught.value}")  # noqa: T201
     assert list(tmp_path.iterdir()) == []
 
@@ -232,5 +234,5 @@ def test_the_zoos_own_tests_are_the_last_net(monkeypatch: pytest.MonkeyPatch, mo
     monkeypatch.setattr(package, "refuse_faults", lambda _: None)
     in_package(file_replaced)(monkeypatch)
     with pytest.raises(ExportError, match=r"the zoo does not accept the package: .*SHA256 mismatch"):
-        export_package(model_path, tmp_path / "package.zip")
+        export(model_path, tmp_path / "package.zip")
     assert list(tmp_path.iterdir()) == []

@@ -20,13 +20,13 @@ import yaml
 from bioimageio.spec import ModelDescr, ValidationContext, load_description
 from eseg_export.cover import draw_cover, draw_validation
 from eseg_export.finished import read_package
-from eseg_export.package import export_package
+from eseg_export.package import export
 from eseg_export.sample import Samples
 from eseg_export.tiling import tiling
 from eseg_export.verify import FORMATS, TOLERANCE, ask_github, one_thread
 from PIL import Image
 
-from eseg_zoo.checkpoint import Checkpoint
+from eseg_zoo.checkpoint import Checkpoint, Class
 from eseg_zoo.config import Run
 from eseg_zoo.errors import CheckpointError, ExportError, OutputError
 
@@ -81,7 +81,7 @@ def test_input_and_output_have_the_same_axes_in_the_same_order(exported: Exporte
 
 
 def test_space_axes_take_any_size_above_a_minimum_on_the_grid(exported: Exported, checkpoint: Checkpoint) -> None:
-    geometry = checkpoint.segmenter().geometry
+    geometry = checkpoint.geometry
     space = zip(
         exported.rdf["inputs"][0]["axes"][2:], exported.rdf["outputs"][0]["axes"][2:], geometry.axes, strict=True
     )
@@ -114,7 +114,7 @@ def test_config_tells_classes_and_training_but_no_paths_of_a_disk(exported: Expo
     assert [entry["name"] for entry in eseg["classes"]] == list(checkpoint.class_names)
     assert [entry["value"] for entry in eseg["classes"]] == [1, 2, 3]
     assert len({entry["colour"] for entry in eseg["classes"]}) == 3
-    local = {"images": True, "labels": True, "out": True, "pretraining": {"start"}}
+    local: Any = {"images", "labels", "out"}
     assert eseg["settings"] == Run.model_validate(checkpoint.settings).model_dump(
         mode="json", exclude=local, exclude_none=True
     )
@@ -151,13 +151,13 @@ def test_pictures_of_the_readme_are_in_the_package(exported: Exported) -> None:
 @pytest.mark.usefixtures("without_zoo_tests")
 def test_pixel_size_is_stated_only_when_it_is_known(checkpoint: Checkpoint, tmp_path: Path) -> None:
     replace(checkpoint, voxel_size={}).save(tmp_path / "model.pt")
-    package = read_package(export_package(tmp_path / "model.pt").path)
+    package = read_package(export(tmp_path / "model.pt").path)
     assert not any("unit" in axis or "scale" in axis for tensor in package.tensors for axis in tensor["axes"])
     assert "pixel size unknown" in package.files["README.md"].decode()
 
 
 def test_pictures_show_names_with_dollar_signs(checkpoint: Checkpoint, tmp_path: Path) -> None:
-    named = replace(checkpoint, class_names=("$a^$", "b$", "c"))
+    named = replace(checkpoint, classes=tuple(Class(name, 1, 1 / 3) for name in ("$a^$", "b$", "c")))
     image = np.zeros((1, 1, 16, 16), np.float32)
     unused = tmp_path / "unused"
     samples = Samples(unused, unused, unused, unused, image, np.repeat(image, 3, 1))
@@ -192,18 +192,20 @@ def test_empty_card_tells_what_is_missing(exported: Exported) -> None:
     assert missing == ["authors", "maintainers", "license", "training_data", "description"]
 
 
+@pytest.mark.slow
 def test_volumes_are_exported_with_their_own_geometry(make_checkpoint: MakeCheckpoint, tmp_path: Path) -> None:
     checkpoint = make_checkpoint(3, classes=10)
     checkpoint.save(tmp_path / "volume.pt")
-    package = export_package(tmp_path / "volume.pt")
+    package = export(tmp_path / "volume.pt")
     assert package.path == tmp_path / "volume.zip"
     model = loaded(package.path)
-    axes: list[Any] = list(model.inputs[0].axes)  # type: ignore[union-attr]
+    axes: list[Any] = list(model.inputs[0].axes)
     assert [str(axis.id) for axis in axes] == ["batch", "channel", "z", "y", "x"]
-    assert [axis.size.min for axis in axes[2:]] == [axis.min for axis in tiling(checkpoint.segmenter().geometry)]
+    assert [axis.size.min for axis in axes[2:]] == [axis.min for axis in tiling(checkpoint.geometry)]
     assert axes[2].scale == pytest.approx(0.04, rel=1e-6)
 
 
+@pytest.mark.slow
 def test_a_volume_of_two_channels_and_thick_sections_says_all_that_it_is(
     make_checkpoint: MakeCheckpoint, tmp_path: Path
 ) -> None:
@@ -213,11 +215,11 @@ def test_a_volume_of_two_channels_and_thick_sections_says_all_that_it_is(
         voxel_size={"z": 0.04, "y": 0.01, "x": 0.01},
     )
     checkpoint.save(tmp_path / "model.pt")
-    finished = export_package(tmp_path / "model.pt", template="fluorescence3d")  # bioimageio's tests run in it
+    finished = export(tmp_path / "model.pt", template="fluorescence3d")  # bioimageio's tests run in it
     model = loaded(finished.path)
     (given,), (returned,) = model.inputs, model.outputs
     for tensor in (given, returned):
-        assert [str(axis.id) for axis in tensor.axes] == ["batch", "channel", "z", "y", "x"]  # type: ignore[union-attr]
+        assert [str(axis.id) for axis in tensor.axes] == ["batch", "channel", "z", "y", "x"]
         space: list[Any] = list(tensor.axes[2:])
         assert [axis.unit for axis in space] == ["micrometer"] * 3
         assert [axis.scale for axis in space] == pytest.approx([0.04, 0.01, 0.01], rel=1e-6)
@@ -227,7 +229,7 @@ def test_a_volume_of_two_channels_and_thick_sections_says_all_that_it_is(
     assert {m.weights_format for m in finished.measured} == {"pytorch_state_dict", "torchscript", "onnx"}
     # The halo covers the margin of its own axis: the sections are thick, so few of them are needed.
     halos = [axis["halo"] for axis in read_package(finished.path).rdf["outputs"][0]["axes"][2:]]
-    margins = checkpoint.segmenter().geometry.margin
+    margins = checkpoint.geometry.margin
     assert halos[0] < halos[1] == halos[2]
     assert all(halo >= margin for halo, margin in zip(halos, margins, strict=True))
     whys = {verdict.consumer.name: verdict.outcome.text for verdict in finished.verdicts}
@@ -235,18 +237,20 @@ def test_a_volume_of_two_channels_and_thick_sections_says_all_that_it_is(
     assert whys["bioimageio.core"] != "does not run"
 
 
+@pytest.mark.slow
 def test_a_volume_without_voxel_size_states_no_scale(make_checkpoint: MakeCheckpoint, tmp_path: Path) -> None:
     replace(make_checkpoint(3), voxel_size={}).save(tmp_path / "volume.pt")
-    axes = read_package(export_package(tmp_path / "volume.pt").path).rdf["inputs"][0]["axes"]
+    axes = read_package(export(tmp_path / "volume.pt").path).rdf["inputs"][0]["axes"]
     assert not any("scale" in axis or "unit" in axis for axis in axes)
 
 
+@pytest.mark.slow
 def test_named_channels_are_in_the_description_and_the_pictures(
     make_checkpoint: MakeCheckpoint, tmp_path: Path
 ) -> None:
     checkpoint = replace(make_checkpoint(channels=2), channel_names=("nuclei (405 nm)", "cytoplasm"))
     checkpoint.save(tmp_path / "model.pt")
-    finished = export_package(tmp_path / "model.pt", template="fluorescence2d")
+    finished = export(tmp_path / "model.pt", template="fluorescence2d")
     model = loaded(finished.path)
     (given,) = model.inputs
     assert [str(name) for name in given.axes[1].channel_names] == ["nuclei_405_nm", "cytoplasm"]  # type: ignore[union-attr]
@@ -272,6 +276,7 @@ def answer(monkeypatch: pytest.MonkeyPatch, reply: httpx.Response | Exception) -
     monkeypatch.setattr(httpx, "get", get)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("template", "dims", "channels"),
     [("em2d", 2, 1), ("em3d", 3, 1), ("fluorescence2d", 2, 2), ("fluorescence3d", 3, 2)],
@@ -285,7 +290,7 @@ def test_a_full_card_leaves_no_warning_even_without_network(
     make_checkpoint(dims, channels=channels).save(model_path)
     person = f"jdoe-example-{template}"  # one each, because an answer is remembered
     card.write_text(CARD.replace("jdoe-example-9f3", person))
-    package = export_package(model_path, card_path=card, template=template)
+    package = export(model_path, card=card, template=template)
     assert package.missing == []
     assert package.unchecked is not None
     assert f"GitHub could not be asked for {person}" in package.unchecked
@@ -312,9 +317,9 @@ def test_an_existing_package_is_kept_unless_forced(model_path: Path, tmp_path: P
     out = tmp_path / "package.zip"
     out.write_bytes(b"precious")
     with pytest.raises(OutputError, match=r"package\.zip exists already; give --force to replace it"):
-        export_package(model_path, out)
+        export(model_path, out)
     assert out.read_bytes() == b"precious"
-    export_package(model_path, out, force=True)
+    export(model_path, out, force=True)
     assert out.stat().st_size > 10_000
     assert [path.name for path in tmp_path.iterdir()] == ["package.zip"]
 
@@ -323,7 +328,7 @@ def test_a_failing_export_keeps_the_package_it_was_to_replace(tmp_path: Path) ->
     (tmp_path / "model.pt").write_bytes(b"rubbish")
     (tmp_path / "model.zip").write_bytes(b"precious")
     with pytest.raises(CheckpointError):
-        export_package(tmp_path / "model.pt", force=True)
+        export(tmp_path / "model.pt", force=True)
     assert (tmp_path / "model.zip").read_bytes() == b"precious"
 
 
@@ -331,7 +336,7 @@ def test_a_failing_export_keeps_the_package_it_was_to_replace(tmp_path: Path) ->
 def test_a_folder_that_cannot_be_written_is_named(model_path: Path, tmp_path: Path, folder: str) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match=rf"{folder}/package\.zip cannot be written"):
-        export_package(model_path, tmp_path / folder / "package.zip")
+        export(model_path, tmp_path / folder / "package.zip")
 
 
 def test_a_full_disk_is_one_line_and_leaves_nothing(
@@ -342,7 +347,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(
 
     monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(OutputError, match=r"package\.zip cannot be written: .*No space left on device"):
-        export_package(model_path, tmp_path / "package.zip")
+        export(model_path, tmp_path / "package.zip")
     assert list(tmp_path.iterdir()) == []
 
 

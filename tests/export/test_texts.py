@@ -7,9 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from eseg_export.card import Card, load_card
+from eseg_export.card import Card, card_of
 from eseg_export.names import channel_names
-from eseg_export.package import export_package
+from eseg_export.package import export
 from eseg_export.rdf import origin
 from eseg_export.template import load_template
 from eseg_export.tiling import TilingAxis
@@ -23,42 +23,42 @@ from eseg_zoo.model.dense import AxisGeometry
 from .conftest import MakeCheckpoint
 
 
-def card_of(folder: Path, text: str) -> Card:
+def written(folder: Path, text: str) -> Card:
     path = folder / "card.yaml"
     path.write_text(text, encoding="utf-8")
-    return load_card(path)
+    return card_of(path)
 
 
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
         ("licence: MIT", r"card\.yaml: licence is not a setting; did you mean license\?"),
-        ("license: CC-BY-4", r"card\.yaml: license: 'CC-BY-4' is no SPDX identifier; did you mean CC-BY-4\.0\?"),
+        ("license: CC-BY-4", r"card\.yaml: license: 'CC-BY-4' is not an SPDX identifier; did you mean CC-BY-4\.0\?"),
         ("name: ε-Seg model", r"card\.yaml: name is 'ε-Seg model'"),
         ("authors: [{name: Ada, orcid: 0000-0001-2345-6780}]", r"card\.yaml: authors\.0\.orcid"),
         ("cite: [{text: a paper}]", r"card\.yaml: cite\.0: .*doi.*url"),
         ("version: first", r"card\.yaml: version: .*'first'"),
         ("- a list", r"card\.yaml must hold keys such as id, name, description, authors"),
-        ("name: [", r"card\.yaml is no readable YAML file"),
+        ("name: [", r"card\.yaml is not a readable YAML file"),
     ],
 )
 def test_a_mistake_in_a_card_names_file_key_and_remedy(tmp_path: Path, text: str, complaint: str) -> None:
     with pytest.raises(ConfigError, match=complaint) as caught:
-        card_of(tmp_path, text)
+        written(tmp_path, text)
     assert "\n" not in str(caught.value)
 
 
 def test_a_missing_card_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"nowhere\.yaml does not exist"):
-        load_card(tmp_path / "nowhere.yaml")
+        card_of(tmp_path / "nowhere.yaml")
 
 
 def test_no_card_is_the_empty_card() -> None:
-    assert load_card(None) == Card()
+    assert card_of(None) == Card()
 
 
 def test_license_is_written_as_spdx_writes_it(tmp_path: Path) -> None:
-    assert card_of(tmp_path, "license: mit").license == "MIT"
+    assert written(tmp_path, "license: mit").license == "MIT"
 
 
 TEMPLATES = {"em2d": 2, "em3d": 3, "fluorescence2d": 2, "fluorescence3d": 3}
@@ -92,7 +92,7 @@ def test_a_template_of_another_kind_of_model_is_refused(checkpoint: Checkpoint) 
 
 
 def test_an_unknown_template_names_the_nearest() -> None:
-    with pytest.raises(ConfigError, match=r"there is no template em2; did you mean em2d\?"):
+    with pytest.raises(ConfigError, match=r"em2 is not a template; did you mean em2d\?"):
         load_template("em2")
 
 
@@ -113,13 +113,13 @@ def test_a_template_of_ones_own_is_given_by_its_path(tmp_path: Path, checkpoint:
 @pytest.mark.parametrize(
     ("old", "new", "complaint"),
     [
-        ("$class_names", "$klasses", r"mine\.yaml: \$klasses is no word of a template; they are dims, "),
+        ("$class_names", "$klasses", r"mine\.yaml: \$klasses is not a word of a template; they are dims, "),
         ("$class_names", "5 $", r"mine\.yaml: .*write \$\$ for a dollar sign"),
         ("modality:", "modalty:", r"mine\.yaml: .*modalty is not a setting; did you mean modality\?"),
         ("limits:", "extra: 1\nlimits:", r"mine\.yaml: .*extra is not a setting"),
         ("doi: ", "dio: ", r"mine\.yaml: .*cite\.0"),
         ("dims:", "dims: 4 #", r"mine\.yaml: .*dims is 4"),
-        ("$citations", "$quotes", r"README\.md: \$quotes is no word of a template; they are .*citations"),
+        ("$citations", "$quotes", r"README\.md: \$quotes is not a word of a template; they are .*citations"),
         ("readme: README.md", "readme: no.md", r"mine\.yaml: readme is no\.md, which cannot be read"),
     ],
 )
@@ -129,7 +129,7 @@ def test_a_mistake_in_a_template_is_named_before_anything_is_exported(
     model, steps = tmp_path / "model.pt", list[str]()
     make_checkpoint(TEMPLATES[name]).save(model)
     with pytest.raises(ConfigError, match=complaint):
-        export_package(model, template=str(edited(tmp_path, old, new, name)), progress=steps.append)
+        export(model, template=str(edited(tmp_path, old, new, name)), progress=steps.append)
     assert steps == [f"reading {model}"]
 
 

@@ -12,6 +12,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from bioimageio.core.common import SupportedWeightsFormat
 from bioimageio.spec.model.v0_5 import WeightsDescr
 from eseg_export.package import write_weights
 from eseg_export.tracing import known_warnings
@@ -22,7 +23,7 @@ from eseg_zoo.model import dense
 
 from .conftest import Exported, MakeCheckpoint
 
-SIZES = {
+SIZES: dict[int, list[tuple[int, ...]]] = {
     2: [(1, 161, 203), (1, 64, 64), (1, 7, 5), (1, 1, 9), (1, 9, 1), (1, 1, 1), (3, 17, 8)],
     3: [(1, 9, 33, 41), (1, 1, 7, 5), (1, 3, 1, 9), (2, 4, 8, 8)],
 }
@@ -39,13 +40,13 @@ def written(
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_each_format_equals_the_checkpoint_at_awkward_sizes(
-    written: tuple[Checkpoint, WeightsDescr], name: str
+    written: tuple[Checkpoint, WeightsDescr], name: SupportedWeightsFormat
 ) -> None:
     checkpoint, weights = written
     segmenter = checkpoint.segmenter()
     generator = torch.Generator().manual_seed(3)
     with known_warnings(), torch.inference_mode():
-        runtime = load_runtime(weights.available_formats[name])  # type: ignore[index]
+        runtime = load_runtime(weights.available_formats[name])
         for batch, *space in SIZES[checkpoint.dims]:
             image = 255 * torch.rand(batch, checkpoint.sample.shape[0], *space, generator=generator)
             expected, found = segmenter(image), runtime(image)
@@ -57,7 +58,7 @@ def test_the_weights_do_not_say_where_the_code_was_installed(written: tuple[Chec
     _, weights = written
     installed = str(Path(dense.__file__).parent).encode()
     for name in FORMATS:
-        file = Path(str(weights.available_formats[name].source))  # type: ignore[index]
+        file = Path(str(weights.available_formats[name].source))
         content = [file.read_bytes()]
         if zipfile.is_zipfile(file):
             with zipfile.ZipFile(file) as archive:

@@ -8,18 +8,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tifffile
 import torch
 from PIL import Image
 from sklearn.metrics import roc_auc_score
 
+from eseg_zoo.api import Model
 from eseg_zoo.checkpoint import Checkpoint
-from eseg_zoo.errors import OutputError
-from eseg_zoo.inference.evaluate import Evaluation, evaluate_files
-from eseg_zoo.inference.maps import entropy
-from eseg_zoo.inference.predict import Predictor, WantedMaps, predict_file
+from eseg_zoo.errors import InputError, OutputError
+from eseg_zoo.inference.evaluate import Evaluation
 from eseg_zoo.inference.reliability import write_reliability_plot
-from eseg_zoo.metrics import Confusion, Reliability
+from eseg_zoo.metrics import Confusion, Reliability, entropy
 
 STACK = np.random.default_rng(0).integers(0, 255, (3, 40, 56), dtype=np.uint8)
 LABELS = np.random.default_rng(1).integers(0, 4, STACK.shape, dtype=np.uint8)  # 0: not labelled
@@ -27,16 +25,8 @@ LABELS[1] = 0
 
 
 @pytest.fixture(scope="module")
-def predictor(checkpoint: Checkpoint) -> Predictor:
-    return Predictor(checkpoint, device="cpu")
-
-
-@pytest.fixture
-def evaluation(predictor: Predictor, tmp_path: Path) -> Evaluation:
-    for name, array in {"image": STACK, "labels": LABELS}.items():
-        tifffile.imwrite(tmp_path / f"{name}.tif", array, photometric="minisblack")
-    pair = (tmp_path / "image.tif", tmp_path / "labels.tif")
-    return evaluate_files(predictor, [pair], slices=None, unlabelled=None, axes=None)
+def evaluation(checkpoint: Checkpoint) -> Evaluation:
+    return Model(checkpoint).evaluate(STACK, LABELS, axes="zyx", device="cpu")
 
 
 def whole(checkpoint: Checkpoint, *, temperature: float | None = None) -> np.ndarray:
@@ -48,21 +38,20 @@ def whole(checkpoint: Checkpoint, *, temperature: float | None = None) -> np.nda
         return segmenter(torch.from_numpy(STACK[:, None].astype(np.float32))).numpy().swapaxes(0, 1)
 
 
-@pytest.mark.parametrize(("dtype", "told"), [("uint16", 1), ("int8", 1), ("uint8", 0)])
-def test_another_type_than_that_of_training_is_told_once_for_a_file(
-    predictor: Predictor, tmp_path: Path, caplog: pytest.LogCaptureFixture, dtype: str, told: int
-) -> None:
-    tifffile.imwrite(tmp_path / "image.tif", STACK.astype(dtype), photometric="minisblack")
-    list(predict_file(predictor, tmp_path / "image.tif", tmp_path, axes=None, wanted=WantedMaps(), force=False))
-    message = (
-        f"{tmp_path / 'image.tif'} holds {dtype} pixels, but the model was trained on uint8: "
-        "its map is only right if the values mean the same"
+@pytest.mark.parametrize("tile", [8, 16, 1000])
+def test_the_figures_do_not_depend_on_the_tiles(checkpoint: Checkpoint, evaluation: Evaluation, tile: int) -> None:
+    tiled = Model(checkpoint).evaluate(STACK, LABELS, axes="zyx", tile=tile, device="cpu")
+    np.testing.assert_array_equal(tiled.confusion.counts, evaluation.confusion.counts)
+    assert tiled.reliability.error == pytest.approx(evaluation.reliability.error, abs=1e-6)
+
+
+def test_chosen_slices_are_judged_alone(checkpoint: Checkpoint, evaluation: Evaluation) -> None:
+    first, last = (
+        Model(checkpoint).evaluate(STACK, LABELS, axes="zyx", slices=slices, device="cpu") for slices in ("0-1", "2-2")
     )
-    assert [record.getMessage() for record in caplog.records] == [message] * told
-    tifffile.imwrite(tmp_path / "labels.tif", LABELS, photometric="minisblack")
-    pair = (tmp_path / "image.tif", tmp_path / "labels.tif")
-    evaluate_files(predictor, [pair], slices=None, unlabelled=None, axes=None)
-    assert [record.getMessage() for record in caplog.records] == [message] * 2 * told
+    np.testing.assert_array_equal((first + last).confusion.counts, evaluation.confusion.counts)
+    with pytest.raises(InputError, match="no pixel is labelled"):
+        Model(checkpoint).evaluate(STACK, LABELS, axes="zyx", slices="1-1", device="cpu")
 
 
 def test_the_figures_over_sections_are_those_of_the_whole_stack(checkpoint: Checkpoint, evaluation: Evaluation) -> None:

@@ -45,7 +45,7 @@ class Subject:
 
     @property
     def tiling(self) -> tuple[TilingAxis, ...]:
-        return tiling(self.checkpoint.segmenter().geometry)
+        return tiling(self.checkpoint.geometry)
 
 
 @contextmanager

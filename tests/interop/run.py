@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from eseg_export.package import export_package
+from eseg_export.package import export
 from rich.console import Console
 
 from eseg_zoo.console import run_app
@@ -27,7 +27,7 @@ DEMO = Path("demo/training/model.pt"), Path("demo/model.zip")
 def models(ckpt: Path | None, package: Path | None, folder: Path) -> Iterator[tuple[str, Path, Path]]:
     """Yield name, checkpoint and package of each model; a package that is not given is exported into `folder`."""
     if ckpt:
-        yield ckpt.name, ckpt, package or export_package(ckpt, folder / "given.zip").path
+        yield ckpt.name, ckpt, package or export(ckpt, folder / "given.zip").path
         return
     if all(path.exists() for path in DEMO):
         yield ("demo", *DEMO)
@@ -42,7 +42,7 @@ def tiny(dims: int, folder: Path) -> tuple[Path, Path]:
 
     path = folder / f"tiny{dims}d.pt"
     random_checkpoint(dims).save(path)
-    return path, export_package(path).path
+    return path, export(path).path
 
 
 def ask_all(everyone: Sequence[Consumer], ckpt: Path, package: Path, name: str, messages: Console) -> Iterator[Row]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -107,6 +108,7 @@ def test_the_table_shows_result_difference_and_reason() -> None:
         assert word in shown.get()
 
 
+@pytest.mark.skipif(os.name != "posix", reason="it needs programs that do nothing")
 def test_a_failing_installation_is_missing_and_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "engine.txt").write_text("engine==1.0\n")
     monkeypatch.setattr(environments, "REQUIREMENTS", tmp_path)

@@ -10,12 +10,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from in_memory import cut
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from eseg_zoo.config import NetworkSettings
-from eseg_zoo.data.patches import Padded, PatchGeometry
 from eseg_zoo.model.dense import (
+    Architecture,
     BlurPool,
     DenseSegmenter,
     Geometry,
@@ -26,6 +27,7 @@ from eseg_zoo.model.dense import (
     fold_standardisation,
     reflection_index,
 )
+from eseg_zoo.patches.geometry import PatchGeometry
 
 PLANE: dict[str, Any] = {
     "dims": 2,
@@ -41,9 +43,9 @@ ANISOTROPIC = VOLUME | {"strides": [[1, 2, 2], [2, 2, 2]], "kernels": [[1, 3, 3]
 
 # What the small preset makes of volumes whose z is as fine as y and x, twice and eleven times coarser; only narrower.
 BY_VOXEL_SIZE: dict[str, dict[str, Any]] = {
-    name: NetworkSettings(dims=3, width=8, latents=3).architecture(
-        channels=1, classes=3, voxel_size={"z": z, "y": 1.0, "x": 1.0}
-    )
+    name: NetworkSettings(dims=3, width=8, latents=3)
+    .architecture(channels=1, classes=3, voxel_size={"z": z, "y": 1.0, "x": 1.0})
+    .arguments()
     for name, z in (("fine z", 1.0), ("z twice coarser", 2.0), ("coarse z", 11.0))
 }
 
@@ -83,8 +85,7 @@ def patch_logits(segmenter: DenseSegmenter, image: NDArray[np.float32], anchors:
     stride = segmenter.geometry.stride
     geometry = PatchGeometry(stride, segmenter.geometry.margin)
     phases = [tuple(a % s for a, s in zip(anchor, stride, strict=True)) for anchor in anchors]
-    padded = Padded.of(image, geometry.reach)
-    patches = np.stack([geometry.cut(padded, a, p) for a, p in zip(anchors, phases, strict=True)])
+    patches = np.stack([cut(geometry, image, a, p) for a, p in zip(anchors, phases, strict=True)])
     with torch.no_grad():
         found = segmenter.classifier(segmenter.normalise(torch.from_numpy(patches)))
     assert found.shape[2:] == stride
@@ -175,6 +176,14 @@ def test_margin_is_exactly_what_a_cell_depends_on(case: str) -> None:
             assert change(line) > 1e-9, f"axis {axis}: the margin is wider than needed at {edge}"
 
 
+def test_equal_shapes_are_equal_whatever_sequences_they_were_given_in() -> None:
+    shape = Architecture(**PLANE)
+    assert shape == Architecture(**PLANE | {"filters": (6, 8, 10), "strides": ((2, 2),) * 3})
+    assert hash(shape) == hash(Architecture(**PLANE))
+    assert shape.arguments() == PLANE  # in lists, as a package has them
+    assert shape.geometry == DenseSegmenter.of(shape).geometry == DenseSegmenter(**PLANE).geometry
+
+
 def test_margin_of_three_levels_is_the_sum_worked_by_hand() -> None:
     # Coarsest to finest: latents 2; block of level 3: 2 + 2, pooled 2 * 4 + 1 = 9; level 2: 2 * 11 + 1 = 23;
     # level 1: 2 * 25 + 1 = 51; stem: 51 + 1.
@@ -243,6 +252,19 @@ def test_normalisation_temperature_and_prior_shift_are_inside_the_segmenter() ->
         found = segmenter(torch.from_numpy(image)[None])[0].numpy()
     shifted = np.exp(logits / 1.6 + segmenter.log_prior_shift.numpy()[0])
     np.testing.assert_allclose(found, shifted / shifted.sum(0), atol=1e-5)
+
+
+def test_logits_know_neither_temperature_nor_shift_and_corrected_are_what_probabilities_are_made_of() -> None:
+    segmenter, padded = random_segmenter(PLANE), torch.from_numpy(random_image(2, (112, 120)))[None]
+    with torch.no_grad():
+        logits, probabilities = segmenter.logits(padded), segmenter.probabilities(padded)
+        corrected = segmenter.corrected(logits)
+        by_hand = logits.double() / 1.6 + segmenter.log_prior_shift.double()
+        segmenter.temperature.fill_(3)
+        segmenter.log_prior_shift.fill_(1)
+        assert torch.equal(segmenter.logits(padded), logits)
+    torch.testing.assert_close(corrected.double(), by_hand, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(probabilities.double(), by_hand.softmax(1), rtol=1e-5, atol=1e-6)
 
 
 def test_log_prior_shift_multiplies_the_odds() -> None:

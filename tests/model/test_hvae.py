@@ -7,15 +7,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from in_memory import source_of_arrays
 from torch import Tensor
 
 from eseg_zoo.config import LossWeights
-from eseg_zoo.data.patches import PatchGeometry
-from eseg_zoo.data.sampling import AnchorSet, Batch, PatchSource
-from eseg_zoo.data.statistics import Statistics
 from eseg_zoo.losses import Anchors, loss_terms
 from eseg_zoo.model.dense import Architecture
 from eseg_zoo.model.hvae import HVAE, Generation
+from eseg_zoo.patches.anchors import AnchorSet
+from eseg_zoo.patches.geometry import PatchGeometry
+from eseg_zoo.patches.source import Batch
 
 PLANE = Architecture(2, 2, 3, [6, 8, 10], 4, [[2, 2]] * 3, [[3, 3]] * 3)
 VOLUME = Architecture(3, 1, 3, [4, 6], 2, [[1, 2, 2], [2, 2, 2]], [[1, 3, 3], [3, 3, 3]])
@@ -108,7 +109,7 @@ def hidden_batch(pixel_value: float) -> Batch:
     geometry = PatchGeometry(PLANE.geometry.stride, PLANE.geometry.margin)
     image = np.random.default_rng(0).normal(size=(2, 150, 150))
     image[:, 70, 75] = pixel_value  # farther than the margin from the border, so it has no mirror image in the patch
-    source = PatchSource.of([image], geometry, Statistics(np.zeros(2), np.ones(2)))
+    source = source_of_arrays([image], geometry)
     anchors = AnchorSet(np.array([[0, 70, 75]]), np.array([1]), np.array([1]))
     return source.batch(anchors, np.array([[3, 6]]), mask_sides=np.array([3]))
 

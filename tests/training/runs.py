@@ -11,10 +11,9 @@ import torch
 import yaml
 
 from eseg_zoo.config import Run, load_run
-from eseg_zoo.data.patches import PatchGeometry
-from eseg_zoo.data.sampling import PatchSource
-from eseg_zoo.model.dense import Architecture
 from eseg_zoo.model.hvae import HVAE
+from eseg_zoo.patches.geometry import PatchGeometry
+from eseg_zoo.patches.source import PatchSource
 from eseg_zoo.training.data import TrainingData, read_training_data
 
 CLASSES = {1: "dark", 4: "bright"}
@@ -70,13 +69,12 @@ def run_in(folder: Path, **changes: Any) -> Run:
 def network_of(run: Run, seed: int = 0) -> HVAE:
     """A new network of the run's shape for one channel."""
     torch.manual_seed(seed)
-    return HVAE(Architecture(**run.network.architecture(channels=1, classes=len(run.classes))))
+    return HVAE(run.network.architecture(channels=1, classes=len(run.classes)))
 
 
 def source_of(run: Run) -> tuple[PatchSource, TrainingData]:
     """The patches of the run for its own network, as a training cuts them."""
     data = read_training_data(run)
-    geometry = Architecture(**run.network.architecture(channels=1, classes=len(run.classes))).geometry
+    geometry = run.network.architecture(channels=1, classes=len(run.classes)).geometry
     patch = PatchGeometry(geometry.stride, geometry.margin)
-    widest = run.unlabelled_region(geometry.stride)
-    return PatchSource.of(data.images, patch, data.statistics, widest=widest), data
+    return data.source(patch), data

@@ -9,11 +9,11 @@ import pytest
 import tifffile
 import yaml
 
+from eseg_zoo.api import Model
 from eseg_zoo.checkpoint import Checkpoint
 from eseg_zoo.config import Run, load_run
-from eseg_zoo.inference.predict import Predictor, WantedMaps, predict_file
 from eseg_zoo.training.data import read_training_data
-from eseg_zoo.training.run import train
+from eseg_zoo.training.run import train_run
 from training.runs import run_in, write_inputs
 
 SIZES = {"t": 3, "z": 2, "c": 2, "y": 48, "x": 40}
@@ -49,20 +49,18 @@ def write_series(folder: Path, axes: str) -> Run:
     return load_run(folder / "run.yaml")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("axes", ["tyx", "tcyx", "tzcyx"])
 def test_a_time_series_trains_predicts_and_keeps_its_axes(tmp_path: Path, axes: str) -> None:
-    checkpoint = Checkpoint.load(train(write_series(tmp_path, axes)))
+    checkpoint = Checkpoint.load(train_run(write_series(tmp_path, axes)))
     names = ("nuclei", "cytoplasm") if "c" in axes else ("intensity",)
     assert checkpoint.channel_names == names
-    assert checkpoint.architecture["channels"] == len(names)
-    wanted = WantedMaps(probabilities=True)
-    steps = predict_file(
-        Predictor(checkpoint), tmp_path / "series.tif", tmp_path / "maps", axes=None, wanted=wanted, force=False
-    )
+    assert checkpoint.architecture.channels == len(names)
+    written = Model(checkpoint).predict_to(tmp_path / "series.tif", tmp_path / "maps", probabilities=True)
     depth = SIZES["z"] if "z" in axes else 1
-    assert list(steps)[-1] == (3 * depth, 3 * depth)
     for kind, channels in (("classes", 1), ("probabilities", 2)):
-        with tifffile.TiffFile(tmp_path / "maps" / f"series_{kind}.ome.tif") as tiff:
+        assert written[kind] == tmp_path / "maps" / f"series_{kind}.ome.tif"
+        with tifffile.TiffFile(written[kind]) as tiff:
             pixels = tifffile.xml2dict(str(tiff.ome_metadata))["OME"]["Image"]["Pixels"]
             found = tiff.series[0].asarray()
         assert {axis: pixels[f"Size{axis}"] for axis in "TZCYX"} == {
@@ -86,13 +84,14 @@ def test_statistics_are_those_of_each_channel_over_all_frames(tmp_path: Path, ax
     pixels = channels.reshape(len(channels), -1)
     np.testing.assert_allclose(data.statistics.mean, pixels.mean(1))
     np.testing.assert_allclose(data.statistics.std, pixels.std(1))
-    assert len(data.images) == 3 * (2 if "z" in axes else 1)
-    assert data.channels == len(pixels)
+    assert len(data.sections) == 3 * (2 if "z" in axes else 1)
+    assert len(data.channel_names) == len(pixels)
 
 
+@pytest.mark.slow
 def test_every_frame_is_normalised_by_the_statistics_in_the_model(tmp_path: Path) -> None:
     run = write_series(tmp_path, "tcyx")
-    checkpoint = Checkpoint.load(train(run))
+    checkpoint = Checkpoint.load(train_run(run))
     stored = tifffile.imread(tmp_path / "series.tif").astype(np.float64)
     np.testing.assert_allclose(checkpoint.segmenter_state["mean"].flatten(), stored.mean((0, 2, 3)), rtol=1e-6)
     np.testing.assert_allclose(checkpoint.segmenter_state["std"].flatten(), stored.std((0, 2, 3)), rtol=1e-6)
@@ -104,6 +103,8 @@ def test_images_of_unequal_types_are_told_and_the_sample_fits_all(
     write_inputs(tmp_path)
     deep = tifffile.imread(tmp_path / "image.tif").astype(np.uint16) * 257
     tifffile.imwrite(tmp_path / "deep.tif", deep, photometric="minisblack")
-    model = train(run_in(tmp_path, images=["image.tif", "deep.tif"], labels=["labels.tif", "labels.tif"]))
-    assert f"deep.tif holds uint16 pixels, but {tmp_path / 'image.tif'} uint8: they must mean the same" in caplog.text
+    model = train_run(run_in(tmp_path, images=["image.tif", "deep.tif"], labels=["labels.tif", "labels.tif"]))
+    (line,) = [line for line in caplog.messages if "pixels, but" in line]
+    for fact in ("deep.tif", "uint16", str(tmp_path / "image.tif"), "uint8"):
+        assert fact in line
     assert Checkpoint.load(model).image_dtype == "uint16"

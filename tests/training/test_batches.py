@@ -1,22 +1,25 @@
-"""What the stages see: where patches come from, what is hidden in them, and that the stream goes on after a stop."""
+"""What the stages see: where patches come from, what is hidden in them, and that a batch follows from its number."""
 
 from __future__ import annotations
 
-from itertools import islice
+import multiprocessing
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 import yaml
+from in_memory import source_of_arrays
 from torch import Tensor
+from torch.utils.data import DataLoader
 
-from eseg_zoo.config import SMALLEST_RUN, Run
-from eseg_zoo.data.patches import PatchGeometry
-from eseg_zoo.data.sampling import AnchorSet, PatchSource
-from eseg_zoo.data.statistics import Statistics
-from eseg_zoo.training.batches import StepBatch, StepBatches, validation_batches
+from eseg_zoo.config import Run
+from eseg_zoo.example_run import SMALLEST_RUN
+from eseg_zoo.patches.anchors import AnchorSet
+from eseg_zoo.patches.geometry import PatchGeometry
+from eseg_zoo.training.batches import EpochNumbers, StepBatch, StepBatches, validation_batches
 from eseg_zoo.training.data import read_training_data
 from training.runs import run_in
 
@@ -30,13 +33,23 @@ def run_with(**changes: Any) -> Run:
 
 
 def batches_of(
-    run: Run, images: list[np.ndarray], sections: list[int], *, labelled: int = 0, unlabelled: int = 0, steps: int = 5
+    run: Run,
+    images: list[np.ndarray],
+    sections: list[int],
+    *,
+    stage: str = "semi_supervised",
+    labelled: int = 0,
+    unlabelled: int = 0,
 ) -> StepBatches:
     """Batches around two anchors of section 0."""
     anchors = AnchorSet(np.array([[0, 1, 2], [0, 3, 0]]), np.array([0, 1]), np.array([0, 1]))
-    widest = run.unlabelled_region(GEOMETRY.region)
-    source = PatchSource.of(images, GEOMETRY, Statistics(np.zeros(1), np.ones(1)), widest=widest)
-    return StepBatches(source, sections, anchors, run, steps=steps, labelled=labelled, unlabelled=unlabelled)
+    source = source_of_arrays(images, GEOMETRY)
+    return StepBatches(source, sections, anchors, run, stage=stage, labelled=labelled, unlabelled=unlabelled)
+
+
+def first(batches: StepBatches, count: int = 5) -> list[StepBatch]:
+    """The first batches of a stage."""
+    return [batches[number] for number in range(count)]
 
 
 def noise(count: int, side: int = 20) -> list[np.ndarray]:
@@ -50,8 +63,8 @@ def tensors(batch: StepBatch) -> list[Tensor]:
     return parts
 
 
-def same(first: list[StepBatch], second: list[StepBatch]) -> bool:
-    pairs = zip(first, second, strict=True)
+def same(found: list[StepBatch], expected: list[StepBatch]) -> bool:
+    pairs = zip(found, expected, strict=True)
     return all(torch.equal(a, b) for one, two in pairs for a, b in zip(tensors(one), tensors(two), strict=True))
 
 
@@ -61,11 +74,8 @@ def same(first: list[StepBatch], second: list[StepBatch]) -> bool:
 def test_labelled_batches_are_class_balanced_and_hide_the_wanted_share(inputs: Path) -> None:
     run = run_in(inputs, mask={"size": 3, "probability": 0.5})
     data = read_training_data(run)
-    source = PatchSource.of(
-        data.images, PatchGeometry((8, 8), (4, 4)), data.statistics, widest=run.unlabelled_region((8, 8))
-    )
-    batches = list(StepBatches(source, data.training_sections, data.training, run, steps=6, labelled=8))
-    assert len(batches) == 6
+    source = data.source(PatchGeometry((8, 8), (4, 4)))
+    batches = first(StepBatches(source, data.training_sections, data.training, run, stage="supervised", labelled=8), 6)
     assert all(batch.unlabelled is None for batch in batches)
     labelled = [batch.labelled for batch in batches if batch.labelled]
     assert all(np.bincount(batch.labels).tolist() == [4, 4] for batch in labelled)
@@ -80,7 +90,7 @@ def test_labelled_batches_are_class_balanced_and_hide_the_wanted_share(inputs: P
 
 def test_augmenting_draws_the_same_anchors_and_places() -> None:
     changes = ({}, {"augmentation": PLAIN | {"noise": 0.5, "zoom": 0.1}})
-    plain, noisy = (list(batches_of(run_with(**c), noise(2), [0, 1], labelled=4, unlabelled=2)) for c in changes)
+    plain, noisy = (first(batches_of(run_with(**c), noise(2), [0, 1], labelled=4, unlabelled=2)) for c in changes)
     for one, other in zip(plain, noisy, strict=True):
         assert one.labelled and other.labelled and one.unlabelled and other.unlabelled  # noqa: PT018
         assert torch.equal(one.labelled.position, other.labelled.position)
@@ -96,15 +106,13 @@ def test_augmenting_draws_the_same_anchors_and_places() -> None:
 
 def test_unlabelled_patches_come_from_every_training_section_and_no_other() -> None:
     images = [np.full((1, 9, 9), float(i)) for i in range(5)]  # the grey tells the section; labels are in 0 alone
-    batches = list(batches_of(run_with(), images, [0, 2, 3], unlabelled=20))
+    batches = first(batches_of(run_with(), images, [0, 2, 3], unlabelled=20))
     found = [batch.unlabelled.clean.flatten(1).unique().tolist() for batch in batches if batch.unlabelled]
     assert {grey for greys in found for grey in greys} == {0.0, 2.0, 3.0}
     assert all(batch.labelled is None for batch in batches)
 
 
 def test_validation_slices_are_no_training_sections_and_unlabelled_ones_are(inputs: Path) -> None:
-    import tifffile
-
     labels = tifffile.imread(inputs / "labels.tif")
     labels[1] = 0
     tifffile.imwrite(inputs / "labels.tif", labels, photometric="minisblack")
@@ -117,7 +125,7 @@ def test_the_teacher_sees_everything_and_the_student_the_same_places_with_a_shar
     run = run_with(mask={"share": 0.4, "sides": [1, 2]})
     batches = batches_of(run, noise(2), [0, 1], unlabelled=40)
     shares = []
-    for batch in batches:
+    for batch in first(batches):
         assert batch.unlabelled
         clean, student = batch.unlabelled
         assert clean.shape == (40, 1, 18, 18)  # 3 cells of 4 pixels, and the margin
@@ -133,7 +141,7 @@ def test_the_teacher_sees_everything_and_the_student_the_same_places_with_a_shar
 def test_a_patch_has_squares_of_one_of_the_sides() -> None:
     batches = batches_of(run_with(mask={"share": 0.5, "sides": [2, 5]}), noise(1, 30), [0], unlabelled=20)
     sides = set()
-    for batch in batches:
+    for batch in first(batches):
         assert batch.unlabelled
         for mask in batch.unlabelled.student.hidden[:, 0].numpy():
             # Changes along a row lie on a grid: all at one remainder of the side.
@@ -145,14 +153,14 @@ def test_a_patch_has_squares_of_one_of_the_sides() -> None:
 
 
 def test_a_share_of_zero_hides_nothing() -> None:
-    (batch,) = batches_of(run_with(mask={"share": 0}), noise(1), [0], unlabelled=9, steps=1)
+    batch = batches_of(run_with(mask={"share": 0}), noise(1), [0], unlabelled=9)[0]
     assert batch.unlabelled
     assert not batch.unlabelled.student.hidden.any()
 
 
 def test_clean_patches_are_cut_from_the_images() -> None:
     images = noise(2)
-    (batch,) = batches_of(run_with(), images, [1], unlabelled=6, steps=1)
+    batch = batches_of(run_with(), images, [1], unlabelled=6)[0]
     assert batch.unlabelled
     padded = np.pad(images[1][0], 15, "symmetric").astype(np.float32)
     windows = np.lib.stride_tricks.sliding_window_view(padded, (18, 18))
@@ -163,59 +171,111 @@ def test_clean_patches_are_cut_from_the_images() -> None:
 def test_the_stream_never_moves_the_teachers_labels() -> None:
     """Zoom and elastic changes are for labelled patches: of an unlabelled one the student sees the teacher's shape."""
     run = run_with(augmentation=PLAIN | {"zoom": 0.2, "elastic": 5})
-    (batch,) = batches_of(run, noise(2), [0, 1], labelled=4, unlabelled=4, steps=1)
+    batch = batches_of(run, noise(2), [0, 1], labelled=4, unlabelled=4)[0]
     assert batch.unlabelled
     assert batch.labelled
     assert torch.equal(batch.unlabelled.student.patches, batch.unlabelled.clean)
 
 
-# -------------------------------------------------------------------------------------------------- random streams
+# -------------------------------------------------------------------------------------------- batches by their number
+
+# All that is drawn at random, so that nothing of it may depend on anything but the number.
+EVERYTHING = {"zoom": 0.1, "elastic": 2, "blur": 1, "contrast": 0.2, "brightness": 0.3, "noise": 0.2}
 
 
-def test_restoring_goes_on_with_the_identical_stream() -> None:
-    run = run_with(augmentation={})
-    whole = list(batches_of(run, noise(2), [0, 1], labelled=4, unlabelled=2, steps=6))
-    stopped = batches_of(run, noise(2), [0, 1], labelled=4, unlabelled=2, steps=3)
-    assert same(list(stopped), whole[:3])
-    state = stopped.state()
-    list(stopped)
-    resumed = batches_of(run, noise(2), [0, 1], labelled=4, unlabelled=2, steps=3)
-    list(islice(resumed, 1))
-    resumed.restore(state)
-    assert same(list(resumed), whole[3:])
-    assert not same(list(resumed), whole[3:])
+def rich_batches(**changes: Any) -> StepBatches:
+    return batches_of(run_with(augmentation=EVERYTHING, **changes), noise(2), [0, 1], labelled=4, unlabelled=2)
 
 
-@pytest.mark.parametrize("rank", [0, 1, 2])
-def test_every_process_goes_on_with_its_own_stream_from_the_state_of_the_first(
-    monkeypatch: pytest.MonkeyPatch, rank: int
+def test_a_batch_follows_from_its_number_alone() -> None:
+    batches, again = rich_batches(), rich_batches()
+    found = first(batches, 4)
+    assert same([again[number] for number in (3, 1, 1, 0)], [found[number] for number in (3, 1, 1, 0)])
+    assert not any(same([found[i]], [found[j]]) for i in range(4) for j in range(i))
+
+
+def test_batches_follow_the_seed_and_the_stage() -> None:
+    found = first(rich_batches())
+    assert same(first(rich_batches(seed=0)), found)
+    assert not same(first(rich_batches(seed=1)), found)
+    run = run_with(augmentation=EVERYTHING)
+    other = batches_of(run, noise(2), [0, 1], stage="supervised", labelled=4, unlabelled=2)
+    assert not same(first(other), found)
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork")
+@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="workers are forked")
+@pytest.mark.parametrize("workers", [0, 1, 2])
+def test_worker_processes_cut_the_same_batches_whatever_their_number(workers: int) -> None:
+    batches, threads = rich_batches(), torch.get_num_threads()
+    torch.set_num_threads(2)  # a worker has one
+    try:
+        expected = first(batches, 6)
+        loader: DataLoader[StepBatch] = DataLoader(
+            batches,
+            batch_size=None,
+            sampler=EpochNumbers(6),
+            num_workers=workers,
+            multiprocessing_context="fork" if workers else None,
+        )
+        assert same(list(loader), expected)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_every_epoch_goes_on_where_the_one_before_ended() -> None:
+    numbers = EpochNumbers(3)
+    assert len(numbers) == 3
+    found = []
+    for epoch in range(3):
+        numbers.set_epoch(epoch)
+        found += list(numbers)
+    assert found == list(range(9))
+
+
+def test_after_a_resumption_come_the_batches_that_would_have_come() -> None:
+    """A new process begins with epoch 2; the one before was interrupted in it."""
+    whole, resumed = EpochNumbers(3), EpochNumbers(3)
+    for epoch in range(3):
+        whole.set_epoch(epoch)
+    resumed.set_epoch(2)
+    before, after = rich_batches(), rich_batches()
+    assert same([after[number] for number in resumed], [before[number] for number in whole])
+    assert list(resumed) == [6, 7, 8]
+
+
+@pytest.mark.parametrize("augmentation", [PLAIN, PLAIN | {"symmetries": True}], ids=["plain", "turned"])
+def test_processes_that_train_together_cut_parts_of_one_whole(
+    monkeypatch: pytest.MonkeyPatch, augmentation: dict[str, Any]
 ) -> None:
-    run = run_with(augmentation={})
+    run = run_with(augmentation=augmentation)
 
-    def process(number: int) -> StepBatches:
-        monkeypatch.setattr("eseg_zoo.training.batches.place", lambda: (number, 3))
-        return batches_of(run, noise(2), [0, 1], labelled=2, unlabelled=2, steps=3)
+    def cut(rank: int, processes: int, each: int) -> list[StepBatch]:
+        monkeypatch.setattr("eseg_zoo.training.batches.rank_and_count", lambda: (rank, processes))
+        return first(batches_of(run, noise(2), [0, 1], labelled=each, unlabelled=each), 3)
 
-    first = process(0)
-    list(first)
-    state = first.state()
-    whole = process(rank)
-    epochs = [list(whole) for _ in range(3)]
-    assert not same(epochs[0], epochs[1])
-    resumed = process(rank)
-    resumed.restore(state)
-    assert same([*resumed, *resumed], epochs[1] + epochs[2])
+    whole = cut(0, 1, 6)
+    parts = [cut(rank, 3, 2) for rank in range(3)]
+    for number, expected in enumerate(whole):
+        of_ranks = zip(*(tensors(part[number]) for part in parts), strict=True)
+        for together, one in zip(of_ranks, tensors(expected), strict=True):
+            assert torch.equal(torch.cat(together), one)
 
 
-def test_the_state_can_be_saved_without_code(tmp_path: Path) -> None:
-    batches = batches_of(run_with(), noise(1), [0], labelled=2)
-    torch.save(batches.state(), tmp_path / "state.pt")
-    batches.restore(torch.load(tmp_path / "state.pt", weights_only=True))
+def test_processes_that_train_together_draw_noise_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = []
+    for rank in range(2):
+        monkeypatch.setattr("eseg_zoo.training.batches.rank_and_count", lambda rank=rank: (rank, 2))
+        images = [np.zeros((1, 20, 20))] * 2
+        batch = batches_of(run_with(augmentation=PLAIN | {"noise": 0.5}), images, [0, 1], labelled=4)[0]
+        assert batch.labelled
+        found.append(batch.labelled.patches)
+    assert not torch.equal(*found)
 
 
-def test_streams_follow_the_seed() -> None:
-    first, again, other = (
-        list(batches_of(run_with(seed=seed), noise(1), [0], labelled=4, unlabelled=2)) for seed in (0, 0, 1)
-    )
-    assert same(first, again)
-    assert not same(first, other)
+def test_the_processes_that_there_are_when_a_batch_is_cut_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They meet when the training starts, after the batches of its stage were planned."""
+    batches = batches_of(run_with(), noise(2), [0, 1], labelled=2)
+    monkeypatch.setattr("eseg_zoo.training.batches.rank_and_count", lambda: (1, 2))
+    other = batches_of(run_with(), noise(2), [0, 1], labelled=2)
+    assert same(first(batches), first(other))

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from eseg_zoo.config import Run
-from eseg_zoo.settings import Settings
-from eseg_zoo.training.run import train
+from eseg_zoo.settings import Settings, section_of
+from eseg_zoo.training.run import train_run
 from training.runs import SEMI_SUPERVISED, TRAINING, run_in
 
 
@@ -18,8 +18,8 @@ def all_settings(model: type[Settings] = Run) -> Iterator[str]:
     """Yield `Section.setting` of each setting."""
     for name, field in model.model_fields.items():
         yield f"{model.__name__}.{name}"
-        if isinstance(field.annotation, type) and issubclass(field.annotation, Settings):
-            yield from all_settings(field.annotation)
+        if section := section_of(field.annotation):
+            yield from all_settings(section)
 
 
 @pytest.fixture
@@ -36,14 +36,13 @@ def read(monkeypatch: pytest.MonkeyPatch) -> set[str]:
 
 
 def test_no_setting_is_without_a_reader(inputs: Path, read: set[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    stalling = TRAINING | {"steps": 2, "epoch_steps": 1, "schedule": "plateau"}
-    run = run_in(
-        inputs,
-        training=stalling,
-        pretraining={"steps": 1},
-        semi_supervised=SEMI_SUPERVISED | {"steps": 2, "radius": 1, "radius_patience": 1},
-    )
+    short = {"training": TRAINING | {"steps": 2, "epoch_steps": 1}, "semi_supervised": SEMI_SUPERVISED | {"steps": 2}}
+    default = run_in(inputs, **short)
+    paper = run_in(inputs, **short, preset="paper", out="paper", paper={"radius_patience": 1})
     monkeypatch.setattr(Run, "with_paths", lambda self, change: self)  # it reads every path, and uses none
     read.clear()  # what was read to check them
-    train(run)
-    assert [name for name in all_settings() if name not in read | {"Run.preset"}] == []  # that is applied when loaded
+    train_run(default)
+    of_the_paper = {name for name in all_settings() if name == "Run.paper" or name.startswith("PaperSettings.")}
+    assert set(all_settings()) - read == of_the_paper
+    train_run(paper)
+    assert set(all_settings()) - read == set()

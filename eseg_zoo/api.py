@@ -1,0 +1,312 @@
+"""What a script or a notebook uses: train, load, and the model with what it can do."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from eseg_zoo.checkpoint import Checkpoint, Class
+from eseg_zoo.config import Run, load_run
+from eseg_zoo.errors import ConfigError, InputError
+from eseg_zoo.images.image import Image, tell
+from eseg_zoo.images.opening import open_image
+from eseg_zoo.images.writers import MemoryWriter
+from eseg_zoo.inference.evaluate import Evaluation, evaluate_images
+from eseg_zoo.inference.jobs import WantedMaps
+from eseg_zoo.inference.network import InMemory, Predictor
+from eseg_zoo.inference.predict import (
+    ChunksDone,
+    Computing,
+    MapPlan,
+    Reading,
+    open_for,
+    predict_to_files,
+    run_plan,
+    targets_of,
+)
+from eseg_zoo.labels.label_image import LabelImage
+from eseg_zoo.progress import Progress, Watch
+from eseg_zoo.training.data import LabelledImage, open_pairs
+
+Callback = Callable[[Progress], None]
+
+
+class Model:
+    """A trained model: its classes, what it was trained on, and what it makes of images.
+
+    Images are paths (str or Path) of every format that the package reads, or arrays of numpy, Dask or xarray.
+    """
+
+    def __init__(self, checkpoint: Checkpoint):
+        self.checkpoint = checkpoint
+        self._predictors: dict[tuple[str | None, bool], Predictor] = {}
+
+    @classmethod
+    def load(cls, path: str | PathLike[str]) -> Model:
+        """Return the model in a file that training or `save` wrote; raises `CheckpointError` for any other file."""
+        return cls(Checkpoint.load(Path(path)))
+
+    def save(self, path: str | PathLike[str], *, force: bool = False) -> Path:
+        """Write the model into one file; raises `OutputError` when it exists and `force` is not set."""
+        self.checkpoint.save(Path(path), force=force)
+        return Path(path)
+
+    @property
+    def classes(self) -> tuple[Class, ...]:
+        """Name, label value and frequency of each class, in the order of the probabilities."""
+        return self.checkpoint.classes
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """Names of the channels of its images."""
+        return self.checkpoint.channel_names
+
+    @property
+    def axes(self) -> str:
+        """Axes of the training images, such as `zyx`: what an image that states none is taken for."""
+        return self.checkpoint.axes
+
+    @property
+    def dims(self) -> int:
+        """Spatial rank: 2 for a model of slices, 3 for one of volumes."""
+        return self.checkpoint.dims
+
+    @property
+    def voxel_size(self) -> dict[str, float]:
+        """Micrometres per voxel of the training images along z, y and x; axes that they did not state are missing."""
+        return dict(self.checkpoint.voxel_size)
+
+    def __repr__(self) -> str:
+        dice = self.checkpoint.training.validation.get("mean_dice")
+        judged = "" if dice is None else f", Dice {dice:.3f} on held-out labels"
+        names = ", ".join(one.name for one in self.classes)
+        return f"<Model: {self.dims}D, {tell(len(self.channels), 'channel')}, classes {names}{judged}>"
+
+    def predict(
+        self,
+        image: Any,
+        *,
+        axes: str | None = None,
+        slices: str | None = None,
+        level: int | None = None,
+        missing_chunks: bool = False,
+        tile: int | None = None,
+        tta: bool = False,
+        device: str | None = None,
+        probabilities: bool = True,
+        progress: Callback | None = None,
+    ) -> xr.Dataset:
+        """Return the maps of an image in memory, with its axes (t, z, y, x, those that it has) and voxel size.
+
+        `classes` holds the label values; `probabilities` (class, *axes) and `uncertainty`, the normalised entropy,
+        are float32 from 0 to 1 (`probabilities=False` leaves both out). Where the voxel size is known the coordinates
+        are micrometres. `axes` are the image's, by default those that it states, or else those of training; `slices`
+        such as '12-13' are the first and last slice to predict; `level` is the resolution level of an OME-Zarr;
+        `missing_chunks` takes parts of a file that are absent for empty ones; `tile`
+        is the side of the tiles in pixels, on which the maps do not depend; `tta` averages over all flips and
+        right-angle rotations. For images whose maps do not fit the memory see `predict_to`.
+
+        Raises `InputError` for an image that cannot be read or does not fit, and `StoppedError` after
+        `progress.stop()`.
+        """
+        wanted = WantedMaps(probabilities=probabilities, uncertainty=probabilities)
+        predictor = self._predictor(device, tta)
+        found = open_for(self.checkpoint, image, Reading(axes, level, missing_chunks), name=_name("image", image))
+        plan = MapPlan.of(self.checkpoint, found, wanted, slices=slices, tile=tile)
+        writer, watch = MemoryWriter(plan.single(), plan.described), Watch(progress)
+        run_plan(
+            InMemory(predictor), self.checkpoint, plan, writer, wanted=wanted, computing=Computing(tile=tile),
+            device=device, report=lambda step: watch.report_or_stop(found.name, step.chunks, step.total),
+        )  # fmt: skip
+        return _dataset(self, plan, writer, has_maps=probabilities)
+
+    def predict_to(
+        self,
+        image: Any,
+        out: str | PathLike[str],
+        *,
+        axes: str | None = None,
+        slices: str | None = None,
+        level: int | None = None,
+        missing_chunks: bool = False,
+        tile: int | None = None,
+        tta: bool = False,
+        device: str | None = None,
+        probabilities: bool = False,
+        uncertainty: bool = False,
+        eight_bit: bool = False,
+        force: bool = False,
+        progress: Callback | None = None,
+    ) -> dict[str, Path]:
+        """Write the maps of an image of any size and return their files, by the kind of the map.
+
+        `out` is a folder, for OME-TIFFs (or an OME-Zarr, where the image is one or is very large), or a name that ends
+        in `.ome.zarr`. Memory stays that of a few tiles. An interrupted prediction goes on when it is called again.
+        `eight_bit` writes probabilities and uncertainty in steps of 1/255, a byte each. The rest is as in `predict`.
+
+        Raises `OutputError` when a file exists and `force` is not set, and what `predict` does.
+        """
+        wanted, watch = WantedMaps(probabilities, uncertainty, eight_bit), Watch(progress)
+        predictor = self._predictor(device, tta)
+        found = open_for(self.checkpoint, image, Reading(axes, level, missing_chunks), name=_name("image", image))
+        targets = targets_of(found, Path(out), wanted)
+
+        def report(step: ChunksDone) -> None:
+            watch.report_or_stop(found.name, step.chunks, step.total)
+
+        predict_to_files(
+            InMemory(predictor), self.checkpoint, found, targets, wanted=wanted, slices=slices,
+            computing=Computing(tile=tile), device=device, force=force, report=report,
+        )  # fmt: skip
+        return targets
+
+    def evaluate(
+        self,
+        images: Any,
+        labels: Any,
+        *,
+        axes: str | None = None,
+        slices: str | None = None,
+        unlabelled: int | None = None,
+        missing_chunks: bool = False,
+        tile: int | None = None,
+        tta: bool = False,
+        device: str | None = None,
+        progress: Callback | None = None,
+    ) -> Evaluation:
+        """Return how well the maps of images agree with labels, over labelled pixels only.
+
+        `images` and `labels` are one each, or lists of equal length; `unlabelled` is the label value that means 'not
+        labelled', by default that of training. Raises `InputError` for images and labels that do not fit, and where
+        no pixel is labelled.
+        """
+        predictor, watch = self._predictor(device, tta), Watch(progress)
+        given, given_labels = as_list(images), as_list(labels)
+        if len(given) != len(given_labels):
+            raise InputError(f"there are {len(given)} images but {len(given_labels)} label images")
+        pairs = []
+        for number, (image, truth) in enumerate(zip(given, given_labels, strict=True)):
+            found = open_for(
+                self.checkpoint,
+                image,
+                Reading(axes, missing_chunks=missing_chunks),
+                name=_name(f"images[{number}]", image),
+            )
+            opened = open_image(
+                truth, usual_axes=found.axes.replace("c", ""), allow_missing=missing_chunks,
+                name=_name(f"labels[{number}]", truth),
+            )  # fmt: skip
+            values = LabelImage.of(
+                opened,
+                found,
+                classes={one.value: one.name for one in self.classes},
+                unlabelled=self.checkpoint.unlabelled if unlabelled is None else unlabelled,
+                dims=self.dims,
+            )
+            pairs.append((found, values))
+        return evaluate_images(
+            predictor,
+            pairs,
+            slices=slices,
+            tile=tile,
+            progress=lambda done, total: watch.report_or_stop("evaluation", done, total),
+        )
+
+    def _predictor(self, device: str | None, tta: bool) -> Predictor:
+        key = device, tta
+        if key not in self._predictors:
+            self._predictors[key] = Predictor(self.checkpoint, device=device, tta=tta)
+        return self._predictors[key]
+
+
+def train(
+    images: Any,
+    labels: Any = None,
+    *,
+    out: str | PathLike[str] | None = None,
+    force: bool = False,
+    resume: bool = False,
+    progress: Callback | None = None,
+    **settings: Any,
+) -> Model:
+    """Train a model and return it.
+
+    Either `train("run.yaml")`, or `train(images, labels, classes={1: "membrane", 2: "cytoplasm"})` with one image and
+    its labels, or lists of them: paths or arrays. All further settings are keyword arguments named as in the YAML
+    file, such as `axes="zyx"`, `preset="small"` or `training={"steps": 200}`; beside a YAML file they replace what
+    stands there.
+
+    `out` gets `model.pt`, `metrics.csv` and the checkpoints; without it nothing is left on disk. `progress` is called
+    at every step; its `stop` ends the training, which then returns its best model so far.
+
+    Raises `ConfigError` for settings, `InputError` for images and labels, `OutputError` when `out` holds a model or an
+    unfinished training and neither `force` nor `resume` is set, and `TrainingError` when a training ends without a
+    model.
+    """
+    from eseg_zoo.training.run import train_run  # Lightning takes seconds to import; nothing else needs it
+
+    with ExitStack() as stack:
+        if out is None and not _is_run_file(images, labels):
+            out = stack.enter_context(tempfile.TemporaryDirectory(prefix="eseg_zoo_"))
+        if out is not None:
+            settings["out"] = Path(out).absolute()
+        if _is_run_file(images, labels):
+            run, pairs = load_run(Path(images), settings), None
+        else:
+            run, pairs = _run_of(images, labels, settings)
+        if run.training.distributed:
+            devices = run.training.devices
+            raise ConfigError(f"training.devices is {devices}; several processes need the command, eseg train")
+        return Model.load(train_run(run, pairs, force=force, resume=resume, watch=Watch(progress)))
+
+
+def _is_run_file(images: Any, labels: Any) -> bool:
+    """Say whether the first argument of `train` is a YAML file: it comes without labels."""
+    return labels is None and isinstance(images, (str, PathLike)) and Path(images).suffix.lower() in {".yaml", ".yml"}
+
+
+def _run_of(images: Any, labels: Any, settings: Mapping[str, Any]) -> tuple[Run, list[LabelledImage]]:
+    """Return the settings of a training on these images and labels, and both opened; arrays get names."""
+    if labels is None:
+        raise ConfigError("labels is missing: give train a YAML file, or images and their labels")
+    given = {"images": as_list(images), "labels": as_list(labels)}
+    named = {
+        kind: [one if _name(kind, one) is None else f"{kind}[{number}]" for number, one in enumerate(ones)]
+        for kind, ones in given.items()
+    }
+    run = Run.checked({**named, **settings}, "train")
+    return run, open_pairs(run, given["images"], given["labels"])
+
+
+def as_list(given: Any) -> list[Any]:
+    """Return one image or several as a list; an array is one, whatever its first axis."""
+    return list(given) if isinstance(given, (list, tuple)) else [given]
+
+
+def _name(kind: str, given: Any) -> str | None:
+    """Return what messages call an image that is an array; a file has a name of its own."""
+    return None if isinstance(given, (str, PathLike, Image)) else kind
+
+
+def _dataset(model: Model, plan: MapPlan, writer: MemoryWriter, *, has_maps: bool) -> xr.Dataset:
+    """Return the maps that were written to memory."""
+    names, axes = [one.name for one in model.classes], tuple(plan.axes)
+    maps: dict[str, Any] = {"classes": (axes, writer.labels)}
+    coordinates: dict[str, Any] = {}
+    for axis, spacing, length in zip(axes, plan.spacing, plan.shape, strict=True):
+        if axis in "zyx" and (size := spacing.micrometres):
+            first = spacing.translation * size / spacing.scale
+            coordinates[axis] = (axis, first + size * np.arange(length), {"units": "micrometer"})
+    if has_maps:
+        maps["probabilities"] = (("class", *axes), writer.maps[: len(names)])
+        maps["uncertainty"] = (axes, writer.maps[-1])
+        coordinates["class"] = names
+    legend = {one.value: one.name for one in model.classes}
+    return xr.Dataset(maps, coordinates, {"voxel_size": plan.image.voxel_size, "classes": legend})

@@ -1,0 +1,139 @@
+"""What the verbs of the command line do: the API with bars, tables and files around it."""
+
+from __future__ import annotations
+
+import json
+from math import isnan
+from pathlib import Path
+
+from rich.table import Table
+
+from eseg_zoo.api import Model
+from eseg_zoo.config import Run
+from eseg_zoo.console import Tenths, TrainingBars, part_progress, plain_console
+from eseg_zoo.errors import InputError
+from eseg_zoo.inference.evaluate import Evaluation
+from eseg_zoo.inference.jobs import WantedMaps
+from eseg_zoo.inference.network import InMemory, Network, OnDisk, Predictor
+from eseg_zoo.inference.predict import (
+    ChunksDone,
+    Computing,
+    Reading,
+    open_for,
+    predict_to_files,
+    require_distinct,
+    targets_of,
+)
+from eseg_zoo.output import make_folder, refuse_existing, replacing
+from eseg_zoo.progress import Progress, Watch
+from eseg_zoo.training.processes import is_first
+from eseg_zoo.training.run import train_run
+
+
+def train_files(run: Run, *, force: bool, resume: bool) -> None:
+    """Train, and print the figures of the finished model and where it is."""
+    with TrainingBars() as bars:
+        target = train_run(run, force=force, resume=resume, watch=Watch(bars))
+    if not is_first():
+        return
+    model = Model.load(target)
+    training = model.checkpoint.training
+    table = Table("class", "labelled pixels", "validation Dice", "frequency")
+    for one in model.classes:
+        dice = training.validation.get(f"dice/{one.name}")
+        pixels = str(training.labelled_pixels[one.name])
+        table.add_row(one.name, pixels, "-" if dice is None else f"{dice:.3f}", f"{one.frequency:.3f}")
+    plain_console().print(table)
+    plain_console().print(f"{target}", soft_wrap=True)
+
+
+def predict_files(
+    model: Path, images: list[Path], out: Path, *, reading: Reading, wanted: WantedMaps, computing: Computing,
+    device: str | None, tta: bool, force: bool,
+) -> list[Path]:  # fmt: skip
+    """Write the maps of all images and return their files, in the order of the images.
+
+    All images are opened and checked before the first is predicted.
+    """
+    if computing.workers and computing.scheduler:
+        raise InputError("--workers starts workers here, --scheduler uses those of a cluster; give one of them")
+    if out.suffix == ".zarr" and len(images) > 1:
+        raise InputError(f"{out} takes one image, not {len(images)}; give --out a folder")
+    checkpoint = Model.load(model).checkpoint
+    opened = [open_for(checkpoint, path, reading) for path in images]
+    targets = [targets_of(image, out, wanted) for image in opened]
+    require_distinct([(image.name, files["classes"]) for image, files in zip(opened, targets, strict=True)])
+    for files in targets:
+        for target in files.values():
+            refuse_existing(target, force=force)
+    elsewhere = computing.workers is not None or computing.scheduler is not None
+    network: Network
+    if elsewhere:  # the processes load the model by themselves
+        network = OnDisk(model.absolute(), checkpoint.digest, device, tta)
+    else:
+        network = InMemory(Predictor(checkpoint, device=device, tta=tta))
+    with part_progress() as bars:
+        for image, files in zip(opened, targets, strict=True):
+            name = Path(image.name).name
+            task, tenths = bars.add_task(name, total=None), Tenths(name)
+
+            def report(step: ChunksDone, task=task, tenths: Tenths = tenths) -> None:  # type: ignore[no-untyped-def]
+                tenths.report(step.chunks, step.total)
+                if bars.tasks[task].total is None:  # what an interrupted run did says nothing about the rate
+                    bars.reset(task, total=step.total, completed=step.chunks)
+                bars.update(task, completed=step.chunks)
+
+            predict_to_files(
+                network, checkpoint, image, files, wanted=wanted, slices=reading.slices, computing=computing,
+                device=device, force=force, report=report,
+            )  # fmt: skip
+    return [target for files in targets for target in files.values()]
+
+
+def evaluate_files(
+    model: Path, images: list[Path], labels: list[Path], *, reading: Reading, unlabelled: int | None,
+    json_file: Path | None, reliability: Path | None, tile: int | None, tta: bool, device: str | None, force: bool,
+) -> None:  # fmt: skip
+    """Print how well predictions agree with labels, and write what was asked for."""
+    from eseg_zoo.inference.reliability import FORMATS, write_reliability_plot
+
+    if reliability and reliability.suffix not in FORMATS:
+        raise InputError(f"reliability is {reliability}; its name must end in one of {', '.join(FORMATS)}")
+    for target in (json_file, reliability):
+        if target:
+            refuse_existing(target, force=force)
+    with part_progress() as bars:
+        task = bars.add_task("evaluation", total=None)
+
+        def report(progress: Progress) -> None:
+            bars.update(task, completed=progress.done, total=progress.total)
+
+        evaluation = Model.load(model).evaluate(
+            images, labels, axes=reading.axes, slices=reading.slices, missing_chunks=reading.missing_chunks,
+            unlabelled=unlabelled, tile=tile, tta=tta, device=device, progress=report,
+        )  # fmt: skip
+    for table in _tables(evaluation):
+        plain_console().print(table)
+    if json_file:
+        make_folder(json_file.parent)
+        with replacing(json_file, force=force) as temporary:
+            temporary.write_text(json.dumps(evaluation.figures(), indent=2) + "\n", encoding="utf-8")
+    if reliability:
+        write_reliability_plot(reliability, evaluation, force=force)
+
+
+def _tables(evaluation: Evaluation) -> list[Table]:
+    dice = Table("class", "pixels", "Dice", title="Dice over labelled pixels")
+    rows = zip(evaluation.class_names, evaluation.confusion.pixels, evaluation.confusion.dice, strict=True)
+    for name, pixels, value in rows:
+        dice.add_row(name, str(pixels), f"{value:.3f}" if pixels else "-")
+    dice.add_row("mean", str(evaluation.confusion.pixels.sum()), f"{evaluation.confusion.mean_dice:.3f}", style="bold")
+    confusion = Table("true \\ predicted", *evaluation.class_names, title="Confusion matrix (pixels)")
+    for name, counts in zip(evaluation.class_names, evaluation.confusion.counts, strict=True):
+        confusion.add_row(name, *(str(count) for count in counts))
+    calibration = Table("figure", "value", title="Calibration")
+    calibration.add_row("expected calibration error", f"{evaluation.reliability.error:.3f}")
+    calibration.add_row("  without the temperature", f"{evaluation.reliability_without_temperature.error:.3f}")
+    auroc = evaluation.ranking.auroc
+    calibration.add_row("AUROC of the uncertainty against error", "-" if isnan(auroc) else f"{auroc:.3f}")
+    return [dice, confusion, calibration]

@@ -1,1 +1,0 @@
-"""Reading images and labels, and cutting them into patches."""

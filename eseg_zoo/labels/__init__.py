@@ -1,0 +1,1 @@
+"""Labels: which pixels a person gave a class."""

@@ -1,0 +1,1 @@
+"""Which software runs a package: the consumers as data, the rules that read them, and the verdicts."""
