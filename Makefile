@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test quick check interop bench bench-accuracy ablation clean
+.PHONY: demo test quick fuzz check interop bench bench-accuracy ablation clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("eseg_zoo needs Python 3.11 or newer, this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
@@ -20,6 +20,9 @@ test: $(READY)  ## the test suite, one process a core up to four, each with one 
 
 quick: $(READY)  ## the tests but the slow ones
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 -m 'not slow'
+
+fuzz: $(READY)  ## thousands of damaged inputs of each kind: one line, or success; three minutes on two cores
+	OMP_NUM_THREADS=1 ESEG_FUZZ_CASES=$(or $(CASES),600) $(BIN)/python -m pytest tests/fuzz -n auto --maxprocesses 4
 
 check: $(READY)  ## style, types and import directions
 	$(BIN)/ruff check .

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import pickle
+import struct
 import warnings
 import zipfile
-from dataclasses import asdict, dataclass, fields
+import zlib
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +21,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from eseg_zoo.errors import CheckpointError, OutputError
+from eseg_zoo.checkpoint_fields import check_fields
+from eseg_zoo.errors import CheckpointError, OutputError, shown
 from eseg_zoo.model.dense import Architecture, DenseSegmenter, Geometry
 from eseg_zoo.model.hvae import HVAE
 from eseg_zoo.output import replacing
+from eseg_zoo.paths import missing, require_model
 
 FORMAT = 3
 _MAGIC = "eseg_zoo checkpoint"
+# What torch and zipfile raise for damaged files.
+_DAMAGE = (
+    OSError, RuntimeError, EOFError, ValueError, LookupError, TypeError, AttributeError, AssertionError,
+    ArithmeticError, MemoryError, struct.error, zlib.error, zipfile.BadZipFile,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -48,6 +57,7 @@ class TrainingRecord:
     validation_pixels: dict[str, int]  # class name -> held-out pixels that chose the weights and calibrated them
     validation: dict[str, float]  # 'mean_dice', 'loss', and 'dice/<class>' of the finished model on these
     versions: dict[str, str]  # package -> version
+    landmarks: list[list[int]] = field(default_factory=list)  # some labels of training (see `labels.landmarks`)
 
 
 @dataclass(frozen=True)
@@ -135,35 +145,56 @@ class Checkpoint:
     @classmethod
     def load(cls, path: Path) -> Checkpoint:
         """Return the checkpoint in `path`; raises `CheckpointError` for anything else, without executing any code."""
+        require_model(path)
         try:
-            if zipfile.is_zipfile(path) and zipfile.ZipFile(path).testzip():  # torch does not compare the checksums
-                raise CheckpointError(f"{path} is damaged: its content does not fit its checksums")
+            _refuse_damaged_zip(path)
             with warnings.catch_warnings():
                 warnings.filterwarnings("ignore", message="Detected pickle protocol")  # of a file that is then refused
                 content = torch.load(path, map_location="cpu", weights_only=True)
         except FileNotFoundError as error:
-            raise CheckpointError(f"{path} does not exist") from error
+            raise CheckpointError(missing(path)) from error
         except pickle.UnpicklingError as error:
             raise CheckpointError(
                 f"{path} is not an eseg_zoo checkpoint, or holds code, which is never executed"
             ) from error
-        except (OSError, RuntimeError, EOFError, ValueError, LookupError, zipfile.BadZipFile) as error:
+        except PermissionError as error:
+            raise CheckpointError(f"{path} cannot be opened: {error.strerror}") from error
+        except _DAMAGE as error:
             raise CheckpointError(f"{path} is not an eseg_zoo checkpoint, or is truncated") from error
         if not isinstance(content, dict) or content.get("magic") != _MAGIC:
             raise CheckpointError(f"{path} is a torch file, but not an eseg_zoo checkpoint")
-        if content.get("format") not in (2, FORMAT):
+        if not isinstance(content.get("format"), int) or content["format"] not in (2, FORMAT):
             raise CheckpointError(
-                f"{path} has checkpoint format {content.get('format')}; this version of eseg_zoo reads 2 and {FORMAT}"
+                f"{path} has checkpoint format {shown(content.get('format'))}; this version of eseg_zoo reads 2 and "
+                f"{FORMAT}"
             )
         try:
             return _of_plain(content if content["format"] == FORMAT else _from_format_2(content))
-        except (KeyError, TypeError, ValueError) as error:
+        except KeyError as error:
+            raise CheckpointError(f"{path} is damaged: {error.args[0]} is missing") from error
+        except (TypeError, ValueError) as error:
             raise CheckpointError(f"{path} is damaged: {error}") from error
+
+
+def _refuse_damaged_zip(path: Path) -> None:
+    """Raise `CheckpointError` where a file's content does not fit its checksums, which torch does not compare.
+
+    So it does for content that is compressed, which torch never writes: a small file could fill the memory.
+    """
+    if not zipfile.is_zipfile(path):
+        return
+    with zipfile.ZipFile(path) as content:
+        entries = content.infolist()
+        sizes = sum(entry.file_size for entry in entries)
+        if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries) or sizes > path.stat().st_size:
+            raise CheckpointError(f"{path} is not an eseg_zoo checkpoint: its content is compressed")
+        if content.testzip():
+            raise CheckpointError(f"{path} is damaged: its content does not fit its checksums")
 
 
 def _plain(checkpoint: Checkpoint) -> dict[str, Any]:
     """Return the fields as containers that `weights_only` loading accepts; tensors are kept, not copied."""
-    return {field.name: getattr(checkpoint, field.name) for field in fields(checkpoint)} | {
+    return {one.name: getattr(checkpoint, one.name) for one in fields(checkpoint)} | {
         "architecture": checkpoint.architecture.arguments(),
         "classes": [asdict(one) for one in checkpoint.classes],
         "training": asdict(checkpoint.training),
@@ -171,12 +202,13 @@ def _plain(checkpoint: Checkpoint) -> dict[str, Any]:
 
 
 def _of_plain(content: dict[str, Any]) -> Checkpoint:
-    """Return the checkpoint that `_plain` made this of."""
-    values = {field.name: content[field.name] for field in fields(Checkpoint)}
+    """Return the checkpoint that `_plain` made this of; raises `ValueError` where a field is not as it must be."""
+    values = {one.name: content[one.name] for one in fields(Checkpoint)}
+    checked = check_fields(values)
     return Checkpoint(
         **values
         | {
-            "architecture": Architecture(**values["architecture"]),
+            "architecture": checked.architecture.made(),
             "classes": tuple(Class(**one) for one in values["classes"]),
             "training": TrainingRecord(**values["training"]),
         }

@@ -6,6 +6,7 @@ Lightning take seconds. Packages beside this one add verbs by the entry points `
 
 from __future__ import annotations
 
+import os
 from importlib.metadata import EntryPoint, entry_points, version
 from pathlib import Path
 from typing import Annotated, Any
@@ -87,16 +88,19 @@ def _common(
 )
 def train(
     run: Annotated[Path, typer.Argument(help="YAML file with the settings of the run.")],
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted training.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with an unfinished training; with more steps in RUN, extend it.")
+    ] = False,
     missing_chunks: MissingChunks = False,
     force: Force = False,
 ) -> None:
     """Train a model and print its figures."""
     from eseg_zoo.config import load_run
-    from eseg_zoo.output import refuse_existing
+    from eseg_zoo.training.folder import refuse_begun
 
     settings = load_run(run, {"missing_chunks": True} if missing_chunks else {})
-    refuse_existing(settings.out / "model.pt", force=force or resume)
+    if os.environ.get("LOCAL_RANK", "0") == "0":  # the processes that this one starts find its training begun
+        refuse_begun(settings, force=force, resume=resume)
     from eseg_zoo.commands import train_files  # torch and Lightning take seconds: mistakes are told before
 
     train_files(settings, force=force, resume=resume)

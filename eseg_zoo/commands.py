@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-from math import isnan
 from pathlib import Path
 
 from rich.table import Table
 
 from eseg_zoo.api import Model
+from eseg_zoo.checkpoint import TrainingRecord
 from eseg_zoo.config import Run
-from eseg_zoo.console import Tenths, TrainingBars, part_progress, plain_console
+from eseg_zoo.console import Tenths, TrainingBars, part_progress, plain_console, shown
 from eseg_zoo.errors import InputError
+from eseg_zoo.images.opening import files_of_source
 from eseg_zoo.inference.evaluate import Evaluation
 from eseg_zoo.inference.jobs import WantedMaps
 from eseg_zoo.inference.network import InMemory, Network, OnDisk, Predictor
@@ -21,30 +22,51 @@ from eseg_zoo.inference.predict import (
     Reading,
     open_for,
     predict_to_files,
+    refuse_targets,
     require_distinct,
     targets_of,
 )
-from eseg_zoo.output import make_folder, refuse_existing, replacing
+from eseg_zoo.output import make_folder, refuse_existing, refuse_inputs, refuse_other_than_file, replacing
 from eseg_zoo.progress import Progress, Watch
-from eseg_zoo.training.processes import is_first
-from eseg_zoo.training.run import train_run
 
 
 def train_files(run: Run, *, force: bool, resume: bool) -> None:
-    """Train, and print the figures of the finished model and where it is."""
+    """Train, and print the figures of the finished model, where it is, and what to do with it."""
+    # Lightning takes seconds to import; no other verb needs it.
+    from eseg_zoo.training.processes import is_first
+    from eseg_zoo.training.run import train_run
+
     with TrainingBars() as bars:
         target = train_run(run, force=force, resume=resume, watch=Watch(bars))
-    if not is_first():
+    if run.training.distributed and not is_first():
         return
     model = Model.load(target)
     training = model.checkpoint.training
     table = Table("class", "labelled pixels", "validation Dice", "frequency")
     for one in model.classes:
-        dice = training.validation.get(f"dice/{one.name}")
-        pixels = str(training.labelled_pixels[one.name])
-        table.add_row(one.name, pixels, "-" if dice is None else f"{dice:.3f}", f"{one.frequency:.3f}")
+        dice = shown(training.validation.get(f"dice/{one.name}"))
+        table.add_row(one.name, str(training.labelled_pixels[one.name]), dice, f"{one.frequency:.3f}")
+    table.add_row("mean", str(sum(training.labelled_pixels.values())), shown(training.validation.get("mean_dice")), "")
     plain_console().print(table)
+    _tell_end(run.out, target, training)
     plain_console().print(f"{target}", soft_wrap=True)
+
+
+def _tell_end(out: Path, model: Path, training: TrainingRecord) -> None:
+    """Say on stderr how long it took, how much of it was done, and what comes next."""
+    from eseg_zoo.training.estimate import told_time
+    from eseg_zoo.training.folder import Begun
+
+    begun = Begun.read(out)
+    assert begun is not None, "the training has just ended"
+    steps = f"{training.steps} of {begun.planned} steps in {told_time(training.seconds)}"
+    if not begun.is_finished(out):
+        steps += "; the training is not finished, --resume goes on with it"
+    elif training.steps < begun.planned:
+        steps += "; it ended where validation stalled"
+    console = plain_console(stderr=True)
+    for line in (f"{steps}. Next:", f"  eseg predict {model} IMAGE --out maps", f"  eseg export --ckpt {model}"):
+        console.print(line, soft_wrap=True)
 
 
 def predict_files(
@@ -63,9 +85,8 @@ def predict_files(
     opened = [open_for(checkpoint, path, reading) for path in images]
     targets = [targets_of(image, out, wanted) for image in opened]
     require_distinct([(image.name, files["classes"]) for image, files in zip(opened, targets, strict=True)])
-    for files in targets:
-        for target in files.values():
-            refuse_existing(target, force=force)
+    inputs = [model, *(file for path in images for file in files_of_source(str(path)))]
+    refuse_targets([target for files in targets for target in files.values()], inputs, force=force)
     elsewhere = computing.workers is not None or computing.scheduler is not None
     network: Network
     if elsewhere:  # the processes load the model by themselves
@@ -99,9 +120,11 @@ def evaluate_files(
 
     if reliability and reliability.suffix not in FORMATS:
         raise InputError(f"reliability is {reliability}; its name must end in one of {', '.join(FORMATS)}")
-    for target in (json_file, reliability):
-        if target:
-            refuse_existing(target, force=force)
+    written = [target for target in (json_file, reliability) if target]
+    for target in written:
+        refuse_existing(target, force=force)
+        refuse_other_than_file(target)
+    refuse_inputs(written, [model, *(file for path in [*images, *labels] for file in files_of_source(str(path)))])
     with part_progress() as bars:
         task = bars.add_task("evaluation", total=None)
 
@@ -126,14 +149,13 @@ def _tables(evaluation: Evaluation) -> list[Table]:
     dice = Table("class", "pixels", "Dice", title="Dice over labelled pixels")
     rows = zip(evaluation.class_names, evaluation.confusion.pixels, evaluation.confusion.dice, strict=True)
     for name, pixels, value in rows:
-        dice.add_row(name, str(pixels), f"{value:.3f}" if pixels else "-")
-    dice.add_row("mean", str(evaluation.confusion.pixels.sum()), f"{evaluation.confusion.mean_dice:.3f}", style="bold")
+        dice.add_row(name, str(pixels), shown(value) if pixels else "-")
+    dice.add_row("mean", str(evaluation.confusion.pixels.sum()), shown(evaluation.confusion.mean_dice), style="bold")
     confusion = Table("true \\ predicted", *evaluation.class_names, title="Confusion matrix (pixels)")
     for name, counts in zip(evaluation.class_names, evaluation.confusion.counts, strict=True):
         confusion.add_row(name, *(str(count) for count in counts))
     calibration = Table("figure", "value", title="Calibration")
-    calibration.add_row("expected calibration error", f"{evaluation.reliability.error:.3f}")
-    calibration.add_row("  without the temperature", f"{evaluation.reliability_without_temperature.error:.3f}")
-    auroc = evaluation.ranking.auroc
-    calibration.add_row("AUROC of the uncertainty against error", "-" if isnan(auroc) else f"{auroc:.3f}")
+    calibration.add_row("expected calibration error", shown(evaluation.reliability.error))
+    calibration.add_row("  without the temperature", shown(evaluation.reliability_without_temperature.error))
+    calibration.add_row("AUROC of the uncertainty against error", shown(evaluation.ranking.auroc))
     return [dice, confusion, calibration]

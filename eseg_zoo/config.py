@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from eseg_zoo.levels import anisotropy, depth, kernels, strides
+from eseg_zoo.names import plain_name
 from eseg_zoo.settings import Settings
 from eseg_zoo.yaml_file import read_mapping
 
@@ -27,6 +29,7 @@ def _lower(value: object) -> object:
 
 Paths = Annotated[list[Path], BeforeValidator(_as_list), Field(min_length=1)]
 Name = Annotated[str, Field(min_length=1, coerce_numbers_to_str=True)]  # channels are often named by a wavelength
+ClassName = Annotated[str, AfterValidator(plain_name)]
 
 
 class NetworkSettings(Settings):
@@ -190,12 +193,22 @@ class PaperSettings(Settings):
     """Probability that a pseudo-label needs to count, at the first and at the last step; it rises linearly."""
 
 
+def _first_and_last(value: str) -> str:
+    match = re.fullmatch(r"(\d+)-(\d+)", value)
+    if not match or int(match[1]) > int(match[2]):
+        raise ValueError(f"it is {value!r}; it must be the first and the last slice, counted from 0, such as 0-11")
+    return value
+
+
+FirstAndLast = Annotated[str, AfterValidator(_first_and_last)]
+
+
 class SliceSettings(Settings):
     """Which slices of each image (from 0, along t and then z; volumes for a 3D network) to use; all by default."""
 
-    training: str | None = Field(None, pattern=r"^\d+-\d+$")
+    training: FirstAndLast | None = None
     """First and last slice whose labels and pixels are used for training, such as `0-11`."""
-    validation: str | None = Field(None, pattern=r"^\d+-\d+$")
+    validation: FirstAndLast | None = None
     """First and last slice whose labels are used for validation only."""
 
 
@@ -268,13 +281,14 @@ class Run(Settings):
     voxel_size: dict[Literal["z", "y", "x"], Annotated[float, Field(gt=0)]] = Field({})
     """Micrometres per voxel along each axis, such as `{z: 0.05, y: 0.0046, x: 0.0046}`; those given count instead of
     what the image files say."""
-    classes: dict[Annotated[int, Field(ge=0, le=65535)], str] = Field(min_length=2)
+    classes: dict[Annotated[int, Field(ge=0, le=65535)], ClassName] = Field(min_length=2)
     """Class name of each label value; class maps hold these values in 8 or 16 bits."""
     out: Path
     """Folder for `model.pt`, the log and the checkpoints of the run."""
-    preset: Literal["default", "small", "paper"] = "default"
+    preset: Literal["default", "small", "paper"] | None = None
     """Defaults of network and training, for `network.dims` of 2 or 3: `default` is sized for a GPU, `small` for a
-    laptop's CPU. `paper` trains a network of the default size as it was published."""
+    laptop's CPU. `paper` trains a network of the default size as it was published. Where it is left out, the machine
+    that trains chooses between the first two."""
     unlabelled: int = 0
     """Label value that means 'not labelled'."""
     slices: SliceSettings = SliceSettings()
@@ -305,6 +319,13 @@ class Run(Settings):
         images, labels = ([change(path) for path in paths] for paths in (self.images, self.labels))
         return self.model_copy(update={"images": images, "labels": labels, "out": change(self.out)})
 
+    def with_preset(self, preset: str) -> Self:
+        """Return the settings that were given, with the defaults of this preset for all others.
+
+        Raises `ConfigError` where they do not go together.
+        """
+        return self.checked(self.model_dump(exclude_unset=True) | {"preset": preset}, f"preset {preset}")
+
     @model_validator(mode="before")
     @classmethod
     def _apply_preset(cls, values: Any) -> Any:
@@ -313,10 +334,26 @@ class Run(Settings):
         merged = dict(values)
         network = values.get("network")
         presets = VOLUME_PRESETS if isinstance(network, dict) and network.get("dims") == 3 else PRESETS
-        for section, defaults in presets.get(str(values.get("preset", "default")), {}).items():
+        for section, defaults in presets.get(str(values.get("preset")), {}).items():
             given = values.get(section) or {}
             merged[section] = {**defaults, **given} if isinstance(given, dict) else given
         return merged
+
+    @field_validator("classes", mode="before")
+    @classmethod
+    def _values_with_names(cls, value: Any) -> Any:
+        """Refuse names without values, and names in the place of values, with the form that is meant."""
+        if isinstance(value, str):
+            given = dict(enumerate((part.strip() for part in value.split(",")), start=1))
+        elif isinstance(value, list):
+            names = [one for part in value for one in (part.values() if isinstance(part, dict) else [part])]
+            given = dict(enumerate(names, start=1))
+        elif isinstance(value, dict) and all(isinstance(number, int) for number in value.values()):
+            given = {number: name for name, number in value.items()}
+        else:
+            return value
+        form = ", ".join(f"{number}: {name}" for number, name in given.items()) or "1: background, 2: nucleus"
+        raise ValueError(f"it is {value!r}; it must have the label value of each class, as in {{{form}}}")
 
     @field_validator("frequencies", mode="before")
     @classmethod

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import logging
+import os
+import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from math import isfinite
+from types import FrameType
 
 from rich.console import Console
 from rich.progress import (
@@ -23,6 +29,8 @@ from rich.text import Text
 from eseg_zoo import progress as progress_module
 from eseg_zoo.allocator import keep_freed_memory
 from eseg_zoo.errors import EsegError
+from eseg_zoo.memory import telling_way_out
+from eseg_zoo.threads import wait_without_spinning
 
 
 class _Lines(logging.Handler):
@@ -42,15 +50,48 @@ def plain_console(*, stderr: bool = False) -> Console:
 def run_app(app: Callable[[], object]) -> None:
     """Run a Typer app; an error of ours is shown in one line on stderr, with its traceback only for --debug."""
     keep_freed_memory()  # before there are threads, which would get heaps of their own
+    wait_without_spinning()
+    os.environ["MPLBACKEND"] = "agg"  # pictures go to files; Jupyter's choice may not even be installed here
+    _print_whatever_there_is()
     _show_log()
     try:
-        app()
+        with ended_by_signals(), telling_way_out("close other programs, or give this one less to do at once"):
+            app()
     except EsegError as error:
         if "--debug" in sys.argv:
             raise
         message = Text.assemble(("error:", "bold red"), f" {error}")
         plain_console(stderr=True).print(message, soft_wrap=True)
         sys.exit(1)
+
+
+def _print_whatever_there_is() -> None:
+    """Let characters that the terminal or the pipe cannot have be escaped: an ε, a name of a file, a class."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+@contextmanager
+def ended_by_signals() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end the program as Ctrl-C does: what is half written is removed, locks are given up.
+
+    It exits with 128 and the signal's number, as shells say it. A signal that is ignored (`nohup`) stays so.
+    """
+
+    def end(number: int, _: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    before = {}
+    for name in ("SIGTERM", "SIGHUP"):
+        one = getattr(signal, name, None)  # Windows has no SIGHUP
+        if one is not None and signal.getsignal(one) == signal.SIG_DFL:
+            before[one] = signal.signal(one, end)
+    try:
+        yield
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
 
 
 def _show_log() -> None:
@@ -138,7 +179,12 @@ class TrainingBars:
     @staticmethod
     def _figures(figures: Mapping[str, float]) -> str:
         """Return those that are known: the loss at first, then the validation too."""
-        parts = [f"loss {figures['loss']:.3f}"] if "loss" in figures else []
+        parts = [f"loss {shown(figures['loss'])}"] if "loss" in figures else []
         if "dice" in figures:
-            parts.append(f"validation Dice {figures['dice']:.3f} (best {figures['best']:.3f})")
+            parts.append(f"validation Dice {shown(figures['dice'])} (best {shown(figures['best'])})")
         return "  ".join(parts)
+
+
+def shown(figure: float | None) -> str:
+    """Return a figure with three decimals, and a dash for one that is not known or no number."""
+    return f"{figure:.3f}" if figure is not None and isfinite(figure) else "-"

@@ -100,7 +100,7 @@ class Reliability:
 
 # Bits of a float32 that do not count for the bin of an uncertainty. The others, read as an integer, rise with it, and a
 # bin is at most 0.4 % of its value wide: most pixels of a trained network are nearly sure, each to a degree of its own.
-_IGNORED_BITS = 15
+_IGNORED_BITS = 15  # -0.0 + 0.0 is 0.0, whose bits are 0
 UNCERTAINTY_BINS = (int(np.float32(1).view(np.int32)) >> _IGNORED_BITS) + 1
 
 
@@ -114,7 +114,7 @@ class ErrorRanking:
     @classmethod
     def of(cls, uncertainty: NDArray[np.floating], wrong: NDArray[np.bool_]) -> ErrorRanking:
         """Count the uncertainty, 0..1, of labelled pixels, and whether their class is wrong; arrays of one shape."""
-        bins = np.clip(uncertainty, 0, 1).astype(np.float32).view(np.int32) >> _IGNORED_BITS
+        bins = (np.clip(uncertainty, 0, 1).astype(np.float32) + np.float32(0)).view(np.int32) >> _IGNORED_BITS
         return cls(*(np.bincount(bins[chosen], minlength=UNCERTAINTY_BINS) for chosen in (~wrong, wrong)))
 
     def __add__(self, other: ErrorRanking) -> ErrorRanking:

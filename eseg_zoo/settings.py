@@ -11,7 +11,10 @@ from typing import Any, ClassVar, Self, get_args
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
-from eseg_zoo.errors import ConfigError
+from eseg_zoo.errors import ConfigError, shown
+
+_MOST = 10  # mistakes that are told at once
+_LONGEST_KEY = 80  # characters
 
 
 class Settings(BaseModel):
@@ -31,8 +34,12 @@ class Settings(BaseModel):
         try:
             return cls.model_validate(values)
         except ValidationError as error:
-            lines = [f"{path}: {cls._describe(mistake)}" for mistake in error.errors()]
+            lines = [f"{path}: {cls._describe(mistake)}" for mistake in error.errors()[:_MOST]]
+            if error.error_count() > _MOST:
+                lines.append(f"{path}: and {error.error_count() - _MOST} more mistakes")
             raise ConfigError("\n".join(lines)) from error
+        except UnicodeEncodeError as error:  # of what a check of ours says of a value
+            raise ConfigError(f"{path} has a character that is not text: {shown(error.object)}") from error
 
     @classmethod
     def without_paths(cls, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -50,6 +57,8 @@ class Settings(BaseModel):
     @classmethod
     def _describe(cls, mistake: ErrorDetails) -> str:
         key = ".".join(str(part) for part in mistake["loc"])
+        if len(key) > _LONGEST_KEY or not key.isprintable():
+            key = shown(key)
         if mistake["type"] == "extra_forbidden":
             if key in cls.former:
                 return f"{key} is not a setting any more: {cls.former[key]}"
@@ -60,8 +69,9 @@ class Settings(BaseModel):
         if mistake["type"] == "missing":
             return f"{key} is missing"
         if mistake["type"] == "value_error":
-            return f"{key + ': ' if key else ''}{mistake['ctx']['error']}"
-        return f"{key} is {mistake['input']!r}; {mistake['msg'][0].lower()}{mistake['msg'][1:]}"
+            said = str(mistake["ctx"]["error"])
+            return f"{key} {said.removeprefix('it ')}" if said.startswith("it is ") else f"{key}: {said}".lstrip(": ")
+        return f"{key} is {shown(mistake['input'])}; {mistake['msg'][0].lower()}{mistake['msg'][1:]}"
 
     @classmethod
     def _keys_at(cls, location: tuple[int | str, ...]) -> list[str]:

@@ -168,7 +168,7 @@ def text_for_image(folder: Path) -> None:
         (missing_image, ("image.tif", "does not exist")),
         (missing_labels, ("labels.tif", "does not exist")),
         (truncated_image, ("image.tif", "damaged")),
-        (text_for_image, ("image.tif", "not known by its first bytes", "TIFF", "OME-Zarr")),
+        (text_for_image, ("image.tif", "is a text file, not an image")),
         (other_shape, ("labels.tif", "x=60", "x=64")),
         (unknown_value, ("labels.tif", "value 9", "z=0, y=0, x=0", "no class name", "1: membrane, 2: cytoplasm")),
         (class_without_label, ("labels.tif", "class 2 (cytoplasm)", "no labelled pixel")),
@@ -281,7 +281,7 @@ def test_an_existing_model_is_kept_without_force(eseg: Callable[..., Outcome], f
 
 def test_an_unwritable_folder_is_named(eseg: Callable[..., Outcome], folder: Path) -> None:
     (folder / "file").write_text("a file where a folder should be")
-    assert_one_line(eseg("train", run_file(folder, out="file/out")), "cannot be made")
+    assert_one_line(eseg("train", run_file(folder, out="file/out")), "Not a directory")
 
 
 def refuse_as_full(*_: object, **__: object) -> None:
@@ -302,7 +302,7 @@ def test_a_full_disk_ends_training_with_one_line_and_leaves_no_half_model(
 ) -> None:
     outcome = eseg("train", run_file(folder))
     assert outcome.code == 1
-    assert outcome.err.splitlines()[-1].endswith("model.pt cannot be written: No space left on device")
+    assert outcome.err.splitlines()[-1].endswith("out cannot be written to: No space left on device")
     assert not [path for path in (folder / "out").iterdir() if "model.pt" in path.name]
 
 

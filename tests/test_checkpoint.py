@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import os
 import pickle
+import zipfile
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 
 from eseg_zoo.checkpoint import FORMAT, Checkpoint, Class
 from eseg_zoo.errors import CheckpointError, OutputError
 from eseg_zoo.model.dense import Architecture, DenseSegmenter
+from eseg_zoo.model.hvae import HVAE
 
 FORMAT_2 = Path(__file__).parent / "data/checkpoints/format2.pt"
 
@@ -69,7 +72,10 @@ def test_a_loaded_checkpoint_predicts_the_same(
 
 
 def test_every_field_returns_as_it_was(make_checkpoint: MakeCheckpoint, tmp_path: Path) -> None:
-    original = replace(make_checkpoint(), generative_state={"mixture.means": torch.arange(6.0).reshape(3, 2)})
+    plain = make_checkpoint()
+    weights = HVAE(plain.architecture).state_dict()
+    generative = {key: value for key, value in weights.items() if not key.startswith("classifier.")}
+    original = replace(plain, generative_state=generative)
     original.save(tmp_path / "model.pt")
     loaded = Checkpoint.load(tmp_path / "model.pt")
     for field in fields(Checkpoint):
@@ -122,7 +128,9 @@ def test_a_checkpoint_of_format_2_predicts_reconstructs_and_imagines_as_the_code
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    assert refusal(tmp_path / "absent.pt") == "does not exist"
+    assert refusal(tmp_path / "absent.pt") == f"does not exist in {tmp_path}"
+    (tmp_path / "model.pt").touch()
+    assert refusal(tmp_path / "modell.pt") == f"does not exist in {tmp_path}; did you mean model.pt?"
 
 
 @pytest.mark.parametrize(
@@ -133,11 +141,22 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 def test_other_kinds_of_file_are_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "model.pt"
     path.write_bytes(content)
-    assert refusal(path).startswith("is not an eseg_zoo checkpoint")
+    assert refusal(path).startswith(("is not an eseg_zoo checkpoint", "is a text file, not a", "is a TIFF file, not a"))
 
 
-def test_a_folder_is_refused(tmp_path: Path) -> None:
-    assert refusal(tmp_path).startswith("is not an eseg_zoo checkpoint")
+def test_what_is_given_in_place_of_a_model_is_named(tmp_path: Path, saved: Path) -> None:
+    run, image, package = (tmp_path / name for name in ("run.yaml", "raw.tif", "model.zip"))
+    run.write_text("images: raw.tif\n")
+    tifffile.imwrite(image, np.zeros((4, 4), np.uint8))
+    with zipfile.ZipFile(package, "w") as file:
+        file.writestr("rdf.yaml", "name: a")
+    assert refusal(run) == "is a YAML file, not a model; a run's model is model.pt in its folder 'out'"
+    assert refusal(image).startswith("is a TIFF file, not a model; ")
+    assert refusal(package) == "is a package of the BioImage Model Zoo; give the model.pt that it was made of"
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    assert refusal(empty).startswith("is a folder, not a model; a model is the file model.pt")
+    assert refusal(saved.parent) == f"is a folder, not a model; did you mean {saved}?"
 
 
 @pytest.mark.parametrize("kept", [1, 4, 30, 1000, 0.1, 0.5, 0.9, -30, -1])
@@ -184,7 +203,7 @@ def test_another_torch_file_is_refused(tmp_path: Path, content: object) -> None:
 @pytest.mark.parametrize("other", [1, FORMAT + 1, None, "3"])
 def test_another_format_is_refused_with_both_numbers(saved: Path, other: int) -> None:
     torch.save(torch.load(saved, weights_only=True) | {"format": other}, saved)
-    assert refusal(saved) == f"has checkpoint format {other}; this version of eseg_zoo reads 2 and 3"
+    assert refusal(saved) == f"has checkpoint format {other!r}; this version of eseg_zoo reads 2 and 3"
 
 
 @pytest.mark.parametrize(

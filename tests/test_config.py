@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import tifffile
+import torch
 import yaml
 from pydantic import BaseModel, ValidationError
 
@@ -271,7 +275,7 @@ def test_every_mistake_has_its_line(mistakes: Any) -> None:
         ("mask", "probability", 1.5, "less than or equal to 1"),
         ("network", "dims", 4, "2 or 3"),
         ("network", "filters", [], "at least 1 item"),
-        ("slices", "training", "3", "match pattern"),
+        ("slices", "training", "3", "the first and the last slice, counted from 0, such as 0-11"),
     ],
 )
 def test_a_value_out_of_range_is_named_with_its_limit(
@@ -307,7 +311,7 @@ def test_a_value_out_of_range_is_named_with_its_limit(
         ),
         (
             {"frequencies": "rare"},
-            "frequencies: it is 'rare'; it must be estimate, balanced, or a number for each class",
+            "frequencies is 'rare'; it must be estimate, balanced, or a number for each class",
         ),
         (
             {"frequencies": {"membrane": 1, "cytoplasm": 0, "mitochondrion": 2}},
@@ -356,10 +360,10 @@ def test_zero_may_be_a_class_when_another_value_means_not_labelled(tmp_path: Pat
 def test_a_missing_file_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         load_run(tmp_path / "absent.yaml")
-    assert str(caught.value) == f"{tmp_path / 'absent.yaml'} does not exist"
+    assert str(caught.value) == f"{tmp_path / 'absent.yaml'} does not exist in {tmp_path}"
 
 
-@pytest.mark.parametrize("content", [b"images: [raw.tif", b"\x89PNG\r\n\x1a\n\x00", b"a: b: c"], ids=repr)
+@pytest.mark.parametrize("content", [b"images: [raw.tif", b"a: b: c", b"\x00\x01\x02\x03"], ids=repr)
 def test_a_file_that_is_no_yaml_is_one_line(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "run.yaml"
     path.write_bytes(content)
@@ -378,9 +382,42 @@ def test_yaml_that_is_no_mapping_is_one_line(tmp_path: Path, content: str) -> No
     assert str(caught.value) == f"{path} must hold settings such as 'images: raw.tif'; see eseg train --help"
 
 
-def test_a_folder_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="is not a readable YAML file"):
-        load_run(tmp_path)
+def test_what_is_given_in_place_of_a_yaml_file_is_named(tmp_path: Path) -> None:
+    image, model, package = (tmp_path / name for name in ("raw.tif", "model.pt", "model.zip"))
+    tifffile.imwrite(image, np.zeros((4, 4), np.uint8))
+    torch.save({"magic": "any"}, model)
+    with zipfile.ZipFile(package, "w") as file:
+        file.writestr("rdf.yaml", "name: a")
+
+    def refusal(path: Path) -> str:
+        with pytest.raises(ConfigError) as caught:
+            load_run(path)
+        return str(caught.value)
+
+    holds = "a YAML file here holds settings such as 'images: raw.tif'; see eseg train --help"
+    assert refusal(image) == f"{image} is a TIFF file, not a YAML file; {holds}"
+    assert refusal(model) == f"{model} is a model, not a YAML file; {holds}"
+    assert refusal(package).startswith(f"{package} is a package of the BioImage Model Zoo, not a YAML file")
+    assert refusal(tmp_path) == f"{tmp_path} is a folder, not a YAML file; {holds}"
+    (tmp_path / "run.yaml").write_text("images: raw.tif")
+    assert f"is a folder, not a YAML file (did you mean {tmp_path / 'run.yaml'}?)" in refusal(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("given", "form"),
+    [
+        (["a", "b"], "{1: a, 2: b}"),
+        ("a, b", "{1: a, 2: b}"),
+        ([{1: "a"}, {2: "b"}], "{1: a, 2: b}"),
+        ({"a": 4, "b": 7}, "{4: a, 7: b}"),
+        ([], "{1: background, 2: nucleus}"),
+    ],
+    ids=repr,
+)
+def test_classes_without_values_are_shown_the_right_form(mistakes: Any, given: object, form: str) -> None:
+    assert mistakes(classes=given) == [
+        f"classes is {given!r}; it must have the label value of each class, as in {form}"
+    ]
 
 
 def test_settings_can_be_shown_without_any_path(tmp_path: Path) -> None:

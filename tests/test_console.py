@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import pytest
 
-from eseg_zoo.console import Tenths, TrainingBars, part_progress
+from eseg_zoo.console import Tenths, TrainingBars, part_progress, shown
 from eseg_zoo.progress import Progress
+from eseg_zoo.threads import wait_without_spinning
 
 
 def lines_of(capsys: pytest.CaptureFixture[str]) -> list[str]:
@@ -81,3 +86,76 @@ def test_a_terminal_gets_a_bar_for_each_stage_with_steps_loss_and_dice(
     last = capsys.readouterr().err
     for fact in ("50/50", "150/200", "loss 0.250", "loss 0.125", "validation Dice 0.500", "best 0.625"):
         assert fact in last
+
+
+@pytest.mark.parametrize(("figure", "text"), [(0.25, "0.250"), (None, "-"), (float("nan"), "-"), (float("inf"), "-")])
+def test_a_figure_that_is_no_number_is_a_dash(figure: float | None, text: str) -> None:
+    assert shown(figure) == text
+
+
+def test_a_training_never_shows_nan(capsys: pytest.CaptureFixture[str]) -> None:
+    with TrainingBars() as bars:
+        bars(news(100, is_validated=True, loss=float("nan"), dice=float("nan"), best=0.0))
+    assert "nan" not in capsys.readouterr().err
+
+
+# --------------------------------------------------------------------------------------- what surrounds the programs
+
+
+def in_a_program(code: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run code as a program of the project runs: under `run_app`."""
+    program = f"import sys\nfrom eseg_zoo.console import plain_console, run_app\ndef app():\n{code}\nrun_app(app)"
+    return subprocess.run(
+        [sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=False,
+        env=os.environ | environment, encoding="cp1252" if "PYTHONIOENCODING" in environment else "utf-8",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("text", ["ε-Seg", "mitochondrium \u7dda", "file_\udce9.tif"], ids=ascii)
+def test_what_a_pipe_cannot_have_is_escaped(text: str) -> None:
+    """As on Windows, where a pipe has no ε; and a file's name may not even be text."""
+    code = f"    plain_console().print({text!a})\n    plain_console(stderr=True).print({text!a})"
+    for environment in ({"PYTHONIOENCODING": "cp1252"}, {"PYTHONUTF8": "1"}):
+        done = in_a_program(code, **environment)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout == done.stderr != ""
+
+
+def test_an_error_with_a_letter_that_the_pipe_lacks_is_one_line() -> None:
+    done = in_a_program(
+        "    from eseg_zoo.errors import EsegError\n    raise EsegError('ε')", PYTHONIOENCODING="cp1252"
+    )
+    assert (done.returncode, done.stderr.strip()) == (1, "error: \\u03b5")
+
+
+def test_help_is_shown_in_a_pipe_of_windows() -> None:
+    code = "from eseg_zoo.cli import main; import sys; sys.argv = ['eseg', '--help']; main()"
+    environment = os.environ | {"PYTHONIOENCODING": "cp1252"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, env=environment, check=False)
+    assert done.returncode == 0, done.stderr
+    assert b"-Seg models from a few labelled pixels" in done.stdout
+
+
+@pytest.mark.parametrize("backend", ["module://matplotlib_inline.backend_inline", "module://not.there", "nonsense"])
+def test_no_choice_of_a_matplotlib_backend_stops_a_program(backend: str) -> None:
+    code = "    import matplotlib.pyplot\n    print(matplotlib.pyplot.figure() and matplotlib.get_backend())"
+    done = in_a_program(code, MPLBACKEND=backend)
+    assert (done.returncode, done.stdout.strip().lower()) == (0, "agg"), done.stderr
+
+
+def test_threads_sleep_while_they_wait_unless_the_environment_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("GOMP_SPINCOUNT", "5")
+    wait_without_spinning()
+    assert "OMP_WAIT_POLICY" not in os.environ
+    monkeypatch.delenv("GOMP_SPINCOUNT")
+    with monkeypatch.context() as changed:
+        changed.setattr(os, "environ", dict(os.environ))
+        wait_without_spinning()
+        assert os.environ["OMP_WAIT_POLICY"] == "PASSIVE"
+
+
+def test_the_policy_is_set_before_torch_is_imported() -> None:
+    code = "    import os\n    print('torch' in sys.modules, os.environ.get('OMP_WAIT_POLICY'))"
+    assert in_a_program(code).stdout.split() == ["False", "PASSIVE"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -93,5 +94,13 @@ def test_a_file_in_the_place_of_a_folder_is_refused(tmp_path: Path) -> None:
 
 def test_an_unwritable_folder_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.access", lambda *_: False)  # the tests may run as root, who may write anywhere
+    with pytest.raises(OutputError, match="cannot be written to"):
+        make_folder(tmp_path)
+
+
+def test_a_folder_that_may_be_written_to_but_not_entered_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.access", lambda _, right: not right & os.X_OK)
     with pytest.raises(OutputError, match="cannot be written to"):
         make_folder(tmp_path)

@@ -12,21 +12,33 @@ from scipy.special import log_softmax
 
 # A temperature beyond these says that something else is wrong.
 TEMPERATURE_RANGE = (0.1, 10.0)
-# Weight of (log T)^2 in nats: a handful of held-out pixels cannot claim certainty, and 100 pixels feel nothing of it.
+# Weight of (log T)^2 in nats: a handful of held-out strokes cannot claim certainty, and 100 feel nothing of it.
 CAUTION = 1.0
 # The same for the square of each class's bias. Between 4 and 16 it changed the Dice by less than 0.005.
 BIAS_CAUTION = 8.0
 
 
-def fit_temperature(logits: NDArray[np.floating], labels: NDArray[np.integer]) -> float:
+def label_weights(labels: NDArray[np.integer], strokes: NDArray[np.integer] | None) -> NDArray[np.float64]:
+    """Return how much each labelled pixel says (pixels,): those of a stroke say the same, and together count as one.
+
+    `strokes` are which pixels were labelled together (pixels,); None means that none were.
+    """
+    if strokes is None:
+        return np.ones(len(labels))
+    _, stroke, pixels = np.unique(strokes, return_inverse=True, return_counts=True)
+    return np.asarray(1 / pixels[stroke], np.float64)
+
+
+def fit_temperature(logits: NDArray[np.floating], labels: NDArray[np.integer], weights: NDArray[np.floating]) -> float:
     """Return the T that makes softmax(logits / T) fit the labels best; 1 without any label.
 
-    `logits` are (pixels, classes), `labels` (pixels,) class indices, which the network must not have been trained on.
-    It minimises the cross-entropy in which every class weighs the same, as in training.
+    `logits` are (pixels, classes), `labels` (pixels,) class indices, which the network must not have been trained on,
+    and `weights` (pixels,) those of `label_weights`. It minimises the cross-entropy in which every class weighs the
+    same, as in training. The fewer strokes there are, the closer it stays to 1.
     """
     if not len(labels):
         return 1.0
-    weights = _balancing_weights(labels)
+    weights = _balanced(labels, weights)
 
     def cost(log_temperature: float) -> float:
         fits = log_softmax(logits / np.exp(log_temperature), axis=1)[np.arange(len(labels)), labels]
@@ -35,26 +47,30 @@ def fit_temperature(logits: NDArray[np.floating], labels: NDArray[np.integer]) -
     return float(np.exp(minimize_scalar(cost, bounds=np.log(TEMPERATURE_RANGE), method="bounded").x))
 
 
-def fit_biases(logits: NDArray[np.floating], labels: NDArray[np.integer]) -> NDArray[np.float64]:
+def fit_biases(
+    logits: NDArray[np.floating], labels: NDArray[np.integer], weights: NDArray[np.floating]
+) -> NDArray[np.float64]:
     """Return what to add to the logits of each class (classes,) to fit the labels best, of sum 0.
 
-    `logits` (pixels, classes), divided by the temperature, and `labels` as in `fit_temperature`. A class that the
-    network finds less often in unseen images than among its training labels gets a positive bias. One without a label
-    gets 0, as nothing is known of it but pixels of other classes. Each class weighs as much as the rarest one has
-    labels, so that a few of that cannot claim certainty.
+    `logits` (pixels, classes), divided by the temperature, `labels` and `weights` as in `fit_temperature`. A class that
+    the network finds less often in unseen images than among its training labels gets a positive bias. One without a
+    label gets 0, as nothing is known of it but pixels of other classes. Each class weighs as much as the rarest one has
+    strokes, so that a few of that cannot claim certainty.
     """
     biases = np.zeros(logits.shape[1])
     present, labels = np.unique(labels, return_inverse=True)
     if len(present) < 2:
         return biases
-    biases[present] = _fit_biases(logits[:, present], labels)
+    biases[present] = _fit_biases(logits[:, present], labels, weights)
     return biases
 
 
-def _fit_biases(logits: NDArray[np.floating], labels: NDArray[np.integer]) -> NDArray[np.float64]:
+def _fit_biases(
+    logits: NDArray[np.floating], labels: NDArray[np.integer], weights: NDArray[np.floating]
+) -> NDArray[np.float64]:
     """Return the biases of classes that all have labels."""
-    weights = _balancing_weights(labels)
-    weights /= weights.max()
+    strokes = np.bincount(labels, weights)
+    weights = _balanced(labels, weights) * len(strokes) * strokes.min() / strokes.sum()
     one_hot = np.eye(logits.shape[1])[labels]
 
     def cost(biases: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
@@ -66,7 +82,7 @@ def _fit_biases(logits: NDArray[np.floating], labels: NDArray[np.integer]) -> ND
     return np.asarray(found - found.mean(), np.float64)
 
 
-def _balancing_weights(labels: NDArray[np.integer]) -> NDArray[np.float64]:
-    """Return weights (pixels,) of mean 1 that give each class there is the same sum."""
-    counts = np.bincount(labels)
-    return np.asarray(len(labels) / (np.count_nonzero(counts) * counts[labels]), np.float64)
+def _balanced(labels: NDArray[np.integer], weights: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return the weights (pixels,) scaled so that each class there has the same sum, and all together keep theirs."""
+    sums = np.bincount(labels, weights)
+    return np.asarray(weights * weights.sum() / (np.count_nonzero(sums) * sums[labels]), np.float64)

@@ -48,7 +48,8 @@ def resolve_axes(
     """Return the axes of an array in its order.
 
     A file that states them (`sure`, all of `said` in `AXES`) is believed, and `axes` that a person gives must agree.
-    Otherwise they are `axes`, or `usual_axes`, those of training, whose leading t and z a smaller array may lack.
+    Otherwise they are `axes`, or `usual_axes`, those of training, whose leading t and z a smaller array may lack;
+    a larger one may have further axes of length 1.
 
     Raises `InputError` where the axes contradict each other, do not fit the shape, are not known at all, or where
     colours (an s) have no c.
@@ -95,14 +96,27 @@ def _without_ones(said: str, shape: tuple[int, ...]) -> str:
 
 
 def _fitting(name: str, shape: tuple[int, ...], usual: str) -> str:
-    """Return `usual` less the leading t and z that an array of this shape lacks."""
+    """Return `usual` less the leading t and z that an array of this shape lacks, or with axes of length 1 added."""
     surplus = len(usual) - len(shape)
+    if surplus < 0 and (found := _with_ones(shape, usual)):
+        return found
     if surplus >= 0 and {"y", "x"} <= set(usual[surplus:]) and set(usual[:surplus]) <= {"t", "z"}:
         return usual[surplus:]
     raise InputError(
         f"{name} has shape {shape}, but the model was trained on axes {usual!r}; "
         f"give --axes with one letter for each of the {len(shape)} axes"
     )
+
+
+def _with_ones(shape: tuple[int, ...], usual: str) -> str:
+    """Return `usual` with other letters where this shape has as many ones too many; '' where it has not."""
+    more = len(shape) - len(usual)
+    ones = [number for number, length in enumerate(shape) if length == 1][:more]
+    others = [axis for axis in "tzc" if axis not in usual]
+    if len(ones) < more or len(others) < more:
+        return ""
+    letters, added = iter(usual), iter(others)
+    return "".join(next(added) if number in ones else next(letters) for number in range(len(shape)))
 
 
 def _require_number(name: str, shape: tuple[int, ...], axes: str) -> None:

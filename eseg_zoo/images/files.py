@@ -8,15 +8,7 @@ from pathlib import Path
 
 from eseg_zoo.errors import InputError
 from eseg_zoo.images.image import digest, first_line
-
-TIFF, PNG, NPY, HDF5 = "TIFF", "PNG", "NPY", "HDF5"
-
-_BEGINNINGS = {
-    b"II*\0": TIFF, b"MM\0*": TIFF, b"II+\0": TIFF, b"MM\0+": TIFF, b"\x89PNG": PNG, b"\x93NUMPY": NPY,
-    b"\x89HDF\r\n": HDF5, b"\xff\xd8\xff": "JPEG", b"PK\3\4": "ZIP", b"\x1f\x8b": "gzip", b"GIF8": "GIF", b"BM": "BMP",
-    b"ZISRAWFILE": "CZI", b"\xda\xce\xbe\x0a": "ND2", b"\x70\0\0\0": "LIF",
-    b"\0\0\0\x0cjP": "JPEG 2000", b"%PDF": "PDF",
-}  # fmt: skip
+from eseg_zoo.paths import kind_by_beginning, missing
 
 
 def kind_of(path: Path) -> str:
@@ -28,17 +20,12 @@ def kind_of(path: Path) -> str:
         with path.open("rb") as file:
             beginning = file.read(16)
     except FileNotFoundError as error:
-        raise InputError(_missing(path)) from error
+        raise InputError(missing(path)) from error
     except OSError as error:
         raise InputError(f"{path} cannot be opened: {first_line(error)}") from error
     if not beginning:
         raise InputError(f"{path} is empty, 0 bytes")
-    return next((kind for start, kind in _BEGINNINGS.items() if beginning.startswith(start)), "")
-
-
-def _missing(path: Path) -> str:
-    link = next((one for one in (path, *path.parents) if one.is_symlink() and not one.exists()), None)
-    return f"{path} does not exist" + (f": {link} is a link to {link.readlink()}, which is not there" if link else "")
+    return kind_by_beginning(beginning)
 
 
 def require_existing(path: Path) -> None:
@@ -46,7 +33,7 @@ def require_existing(path: Path) -> None:
     try:
         path.stat()
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise InputError(_missing(path)) from error
+        raise InputError(missing(path)) from error
     except OSError as error:
         raise InputError(f"{path} cannot be opened: {first_line(error)}") from error
 

@@ -12,7 +12,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from eseg_zoo.errors import InputError
+from eseg_zoo.errors import AbsentPartsError, InputError
 from eseg_zoo.images.files import require_unchanged, stamp
 from eseg_zoo.images.found import Found, rows
 from eseg_zoo.images.image import AXES, Spacing, first_line, tell
@@ -157,9 +157,9 @@ def _refuse_absent(path: str, dataset: h5py.Dataset) -> None:
         total = prod(-(-n // c) for n, c in zip(dataset.shape, dataset.chunks, strict=True))
         written = dataset.id.get_num_chunks()
         if written < total:
-            raise InputError(
-                f"{path} lacks {total - written} of its {total} chunks, which were never written; write it again, "
-                f"{way_out}"
+            raise AbsentPartsError(
+                f"{path} lacks {total - written} of its {total} chunks, which were never written",
+                f"write it again, {way_out}",
             )
     elif not dataset.external and dataset.size and dataset.id.get_storage_size() == 0:
         raise InputError(f"{path} lacks all of its pixels, which were never written; write it again, {way_out}")

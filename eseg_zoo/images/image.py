@@ -14,10 +14,11 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from eseg_zoo.errors import InputError
+from eseg_zoo.errors import InputError, TooLittleMemoryError
 
 AXES = ("t", "c", "z", "y", "x")
 
+_LONGEST = 300  # characters of what a library says of a file
 _PACKAGE = __name__.partition(".")[0]
 
 # Micrometres of the length units that OME-NGFF names (from UDUNITS-2), as far as a microscope sees.
@@ -121,11 +122,14 @@ class Image:
         try:
             array = _opened(self.source) if self.source.kept else self.source.open()
             found = np.asarray(array[where])
+        except MemoryError as error:
+            raise TooLittleMemoryError(
+                f"{self.name} cannot be read{_tell_place(region)} as the memory is too small: {first_line(error)}"
+            ) from error
         except self.source.failures as error:
             if is_ours(error):
                 raise
-            place = ", ".join(f"{axis} {part.start}-{part.stop - 1}" for axis, part in region.items())
-            raise InputError(f"{self.name} cannot be read{place and f' at {place}'}: {first_line(error)}") from error
+            raise InputError(f"{self.name} cannot be read{_tell_place(region)}: {first_line(error)}") from error
         order, expanded = _layout(self.axes)
         pixels: NDArray[np.generic] = found.astype(self.dtype, copy=False).transpose(order)[expanded]
         return pixels
@@ -146,6 +150,12 @@ class Image:
         plane = f"{sizes['y']} x {sizes['x']}"
         parts = [f"{' of '.join([*parts, plane])}" if parts else plane, tell(sizes["c"], "channel"), str(self.dtype)]
         return ", ".join([*parts, *filter(None, [tell_voxel_size(self.voxel_size)])])
+
+
+def _tell_place(region: Mapping[str, slice]) -> str:
+    """Return ` at z 0-3, y 0-99` of a region, '' of the whole image."""
+    place = ", ".join(f"{axis} {part.start}-{part.stop - 1}" for axis, part in region.items())
+    return f" at {place}" if place else ""
 
 
 @lru_cache
@@ -199,5 +209,7 @@ def tell_voxel_size(sizes: Mapping[str, float]) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of what an error says, or its name."""
-    return (getattr(error, "strerror", None) or str(error) or type(error).__name__).splitlines()[0]
+    """Return the first line of what an error says, or its name; of a long one the beginning."""
+    lines = (str(getattr(error, "strerror", None) or error)).strip().splitlines() or [type(error).__name__]
+    line = "".join(letter if letter.isprintable() else "?" for letter in lines[0])
+    return line if len(line) <= _LONGEST else f"{line[: _LONGEST - 3]}..."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tokenize
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,8 @@ class NpySource:
     @property
     def failures(self) -> tuple[type[Exception], ...]:
         """What NumPy raises for a file that is damaged, or holds objects."""
-        return (OSError, ValueError, EOFError, SyntaxError)
+        return (OSError, ValueError, EOFError, SyntaxError, TypeError, LookupError, OverflowError, RecursionError,
+                tokenize.TokenError)  # fmt: skip
 
     @property
     def kept(self) -> bool:

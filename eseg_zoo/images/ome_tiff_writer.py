@@ -22,10 +22,10 @@ from eseg_zoo.colours import class_colours, rgb
 from eseg_zoo.images.ome_zarr_writer import OmeZarrWriter
 from eseg_zoo.images.pyramid import Pyramid
 from eseg_zoo.images.writers import Described
-from eseg_zoo.output import discard, replacing
+from eseg_zoo.output import Owner, discard, replacing
 
 # Planes of more bytes are written in tiles of this side; smaller ones in strips, which more programs read.
-LARGEST_PLANE, TILE = 256 << 20, 1024
+LARGEST_PLANE, TILE = 32 << 20, 1024
 
 Read = Callable[[int, tuple[slice, ...]], NDArray[Any]]
 """(channel, region) -> pixels (*region)"""
@@ -42,11 +42,12 @@ class OmeTiffWriter:
     grid: Pyramid
     described: Described
     force: bool
+    owner: Owner | None = None  # see `OmeZarrWriter`
 
     @property
     def store(self) -> OmeZarrWriter:
         """Where the chunks are kept until all are there."""
-        return OmeZarrWriter(self.targets["classes"], self.grid, self.described)
+        return OmeZarrWriter(self.targets["classes"], self.grid, self.described, self.owner)
 
     @property
     def channels(self) -> tuple[str, ...]:
@@ -75,13 +76,19 @@ class OmeTiffWriter:
         return self.store.read_maps(level, region)
 
     def finish(self) -> None:
-        """Write all files, then rename them together; raises `OutputError` when one cannot be written."""
+        """Write all files, then rename them together; raises `OutputError` when one cannot be written.
+
+        So it does when a chunk is not there, and when somebody else writes this result now.
+        """
+        self.store.require_whole()
         with ExitStack() as renaming:
             for kind, target in self.targets.items():
                 path = renaming.enter_context(replacing(target, force=self.force))
                 {"classes": self._classes, "probabilities": self._probabilities, "uncertainty": self._uncertainty}[
                     kind
                 ](path)
+            if self.owner is not None:
+                self.owner.require()
         discard(self.store.path)
 
     def _classes(self, path: Path) -> None:

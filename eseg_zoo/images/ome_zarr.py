@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
+import struct
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 import zarr
 
-from eseg_zoo.errors import InputError
+from eseg_zoo.errors import InputError, shown
 from eseg_zoo.images.files import require_unchanged, stamp
 from eseg_zoo.images.found import Found, Request
 from eseg_zoo.images.image import AXES, Spacing, digest, first_line, is_ours
@@ -21,7 +23,10 @@ from eseg_zoo.images.levels import Level, choose_level, require_no_level
 from eseg_zoo.images.zarr_absent import refuse_absent
 
 # What zarr and its codecs raise; numcodecs raises RuntimeError. Our own mistakes are told apart by `is_ours`.
-DAMAGE = (OSError, ValueError, KeyError, TypeError, RuntimeError, AttributeError)
+DAMAGE = (
+    OSError, ValueError, LookupError, TypeError, RuntimeError, AttributeError, ArithmeticError, AssertionError,
+    EOFError, struct.error, zlib.error,
+)  # fmt: skip
 
 _METADATA = (".zgroup", ".zarray", ".zattrs", "zarr.json", ".zmetadata")
 
@@ -86,6 +91,7 @@ def open_zarr(path: Path, request: Request) -> Found:
     """
     node = _open_node(path)
     if isinstance(node, zarr.Array):
+        _refuse_pickles(path, node)
         return _open_level_alone(path, request) or _open_plain(path, node, request)
     node, path = _only_image(path, node)
     levels, channels = read_levels(path, node)
@@ -159,18 +165,29 @@ def _array(path: Path, group: zarr.Group, name: str) -> zarr.Array[Any]:
         if is_ours(error):
             raise
         raise InputError(_unreadable(path / name, error)) from error
-    if not isinstance(array, zarr.Array):
+    if isinstance(array, zarr.Array):
+        _refuse_pickles(path / name, array)
+    else:
         raise InputError(f"{path} states the resolution level {name}, but it is not there")
     return array
 
 
+def _refuse_pickles(path: Path, array: zarr.Array[Any]) -> None:
+    """Raise `InputError` for an array with a codec that unpickles, which may run any code."""
+    for codec in (*array.filters, *array.compressors):
+        name = str(getattr(codec, "codec_id", None) or getattr(codec, "codec_name", None) or type(codec).__name__)
+        if "pickle" in name.lower():
+            raise InputError(f"{path} has the codec {shown(name)}, which may run code; it is never used")
+
+
 def _attributes(group: zarr.Group) -> Any:
     attributes: Any = group.attrs.asdict()
-    return attributes.get("ome", attributes)
+    return attributes.get("ome", attributes) if isinstance(attributes, Mapping) else {}
 
 
 def _is_image(group: zarr.Group) -> bool:
-    return bool(_attributes(group).get("multiscales"))
+    attributes = _attributes(group)
+    return isinstance(attributes, Mapping) and bool(attributes.get("multiscales"))
 
 
 def _only_image(path: Path, group: zarr.Group) -> tuple[zarr.Group, Path]:
@@ -222,7 +239,7 @@ def _axes(path: Path, stated: Any) -> list[tuple[str, str | None]]:
     if stated is None:
         return [(axis, None) for axis in AXES]
     try:
-        axes = [(one, None) if isinstance(one, str) else (str(one["name"]), one.get("unit")) for one in stated]
+        axes = [(one, None) if isinstance(one, str) else (str(one["name"]), _unit(one.get("unit"))) for one in stated]
     except (LookupError, TypeError, AttributeError):
         return []
     names = [name for name, _ in axes]
@@ -231,7 +248,14 @@ def _axes(path: Path, stated: Any) -> list[tuple[str, str | None]]:
     return axes
 
 
+def _unit(stated: object) -> str | None:
+    return stated if isinstance(stated, str) else None
+
+
 def _level(path: Path, group: zarr.Group, image: Any, dataset: Any, axes: Sequence[tuple[str, str | None]]) -> Level:
+    inner = PurePosixPath(dataset["path"])
+    if inner.is_absolute() or ".." in inner.parts:
+        raise InputError(f"{path} has a resolution level outside of itself, {shown(dataset['path'])}")
     array = _array(path, group, dataset["path"])
     names = "".join(name for name, _ in axes)
     if not axes:
@@ -253,13 +277,15 @@ def _spacing(image: Any, dataset: Any, axes: Sequence[tuple[str, str | None]]) -
                 translation = translation + np.asarray(one["translation"], dtype=float).reshape(len(axes))
     except (LookupError, TypeError, ValueError, AttributeError):
         return {}
+    if not (np.isfinite(scale).all() and np.isfinite(translation).all()):
+        return {}
     return {a: Spacing(float(s), float(t), u) for s, t, (a, u) in zip(scale, translation, axes, strict=True)}
 
 
 def _dimension_names(array: zarr.Array[Any]) -> str:
     """Return the axes by the names of the dimensions (Zarr 3, or as xarray writes them), if all are of `AXES`."""
-    names = getattr(array.metadata, "dimension_names", None) or array.attrs.get("_ARRAY_DIMENSIONS", ())
-    said = "".join(str(name).lower() for name in names)  # type: ignore[union-attr]
+    names: Any = getattr(array.metadata, "dimension_names", None) or array.attrs.get("_ARRAY_DIMENSIONS", ())
+    said = "".join(str(name).lower() for name in names) if isinstance(names, (list, tuple)) else ""
     return said if len(said) == array.ndim and set(said) <= set(AXES) else ""
 
 

@@ -3,6 +3,9 @@
 OME-NGFF 0.4 on Zarr format 2: napari-ome-zarr, the Fiji viewers (n5-viewer, MoBIE, BigDataViewer) and older tools read
 it, while released Fiji readers of 0.5 (Zarr format 3) are not everywhere yet. Each chunk is a file of its own, which
 Zarr writes under a temporary name and renames: a chunk that is there is whole.
+
+The unfinished result has a file in it, `MARK`, that says whose it is. What has its name and no mark is somebody else's
+and never touched.
 """
 
 from __future__ import annotations
@@ -25,9 +28,10 @@ from eseg_zoo.errors import OutputError
 from eseg_zoo.images.image import Spacing
 from eseg_zoo.images.pyramid import Pyramid
 from eseg_zoo.images.writers import Described
-from eseg_zoo.output import discard, unfinished
+from eseg_zoo.output import Owner, discard, fitting, hidden, unfinished
 
 LABELS = "labels/classes"
+MARK = ".eseg_zoo"
 _KINDS = {"t": "time", "c": "channel", "z": "space", "y": "space", "x": "space"}
 _PARTIAL = "*.partial"  # what Zarr calls a chunk that it has not renamed yet
 
@@ -39,6 +43,7 @@ class OmeZarrWriter:
     target: Path
     grid: Pyramid
     described: Described
+    owner: Owner | None = None  # who alone may write it; None where nobody else can know of it
 
     @property
     def path(self) -> Path:
@@ -56,8 +61,10 @@ class OmeZarrWriter:
     def begin(self, origin: Mapping[str, Any], *, force: bool) -> bool:
         """Make the unfinished result, or take up the one that is there; returns whether it is new.
 
-        Raises `OutputError` when the one that is there has another origin and `force` is not set.
+        Raises `OutputError` when the one that is there has another origin and `force` is not set, and when it is not
+        one of ours.
         """
+        self._refuse_foreign()
         found = self.origin() if self.path.exists() else None
         if found == origin:
             return False
@@ -72,12 +79,13 @@ class OmeZarrWriter:
         return True
 
     def _create(self, origin: Mapping[str, Any]) -> None:
-        """Make all arrays without any chunk; `origin` is kept in the attributes, which are written last.
+        """Make all arrays without any chunk; `origin` is kept in the attributes. It has its name when all is there.
 
         Raises `OutputError` when the folder cannot be written to.
         """
-        with self.reporting():
-            group = zarr.open_group(str(self.path), mode="w", zarr_format=2)
+        with self.reporting(), hidden(self.path) as folder:
+            folder.mkdir()
+            group = zarr.create_group(str(folder), zarr_format=2)
             for level in range(len(self.grid.shapes)):
                 shape, chunks = self.grid.shapes[level], self.grid.chunks_of(level)
                 _create_array(group, f"{LABELS}/{level}", shape, chunks, self.label_type)
@@ -88,6 +96,21 @@ class OmeZarrWriter:
             self._describe_labels(group)
             self._describe_image(group)
             group.attrs.update({"eseg_zoo": dict(origin)})
+            folder.joinpath(MARK).write_text("maps that eseg_zoo has not finished\n", encoding="utf-8")
+            folder.rename(self.path)
+
+    def _refuse_foreign(self) -> None:
+        """Raise `OutputError` where the name of the unfinished result is taken by what is none."""
+        if self.path.is_symlink() or (self.path.exists() and not self.path.joinpath(MARK).is_file()):
+            kind = "a link" if self.path.is_symlink() else "a folder" if self.path.is_dir() else "a file"
+            raise OutputError(
+                f"{self.path} is {kind} that eseg_zoo has not made, where {self.target.name} would be until it is "
+                "finished; move it, or give another name"
+            )
+
+    def _require_owner(self) -> None:
+        if self.owner is not None:
+            self.owner.require()
 
     def origin(self) -> dict[str, Any] | None:
         """Return what the unfinished result follows from, or None where making it was interrupted."""
@@ -101,13 +124,18 @@ class OmeZarrWriter:
         """Say whether a chunk is finished: its labels are, which are written after the other maps."""
         return self.path.joinpath(LABELS, str(level), *map(str, index)).exists()
 
+    def _has_maps(self, level: int, index: Sequence[int]) -> bool:
+        places = (self._with_channels(index, channel) for channel in range(len(self.channels)))
+        return all(self.path.joinpath(str(level), *map(str, place)).exists() for place in places)
+
     def write(
         self, level: int, index: Sequence[int], labels: NDArray[np.integer], maps: NDArray[np.generic] | None
     ) -> None:
         """Write a chunk of labels (*axes) and of the other maps (channels, *axes).
 
-        Raises `OutputError` when the disk is full or refuses it.
+        Raises `OutputError` when the disk is full or refuses it, and when somebody else writes this result now.
         """
+        self._require_owner()
         region = self.grid.region(level, index)
         with self.reporting():
             if maps is not None:
@@ -131,15 +159,38 @@ class OmeZarrWriter:
         return np.asarray(found).squeeze(self._channel_axis)
 
     def finish(self) -> None:
-        """Give the result its name; one that has it already is removed."""
-        with self.reporting():
+        """Give the result its name; one that has it already is removed.
+
+        Raises `OutputError` when a chunk is not there, and when somebody else writes this result now.
+        """
+        self._require_owner()
+        self.require_whole()
+        with self.reporting(), hidden(self.target.with_name(fitting(self.target.name, after=".replaced"))) as replaced:
             for left in self.path.rglob(_PARTIAL):  # of a process that was killed
                 left.unlink()
-            replaced = self.target.with_name(f"{self.target.name}.replaced")
+            self._require_owner()
             if self.target.exists():
                 self.target.rename(replaced)
-            self.path.rename(self.target)
-            discard(replaced)
+            try:
+                self.path.rename(self.target)
+            except BaseException:
+                if replaced.exists():
+                    replaced.rename(self.target)
+                raise
+            self.target.joinpath(MARK).unlink(missing_ok=True)
+
+    def require_whole(self) -> None:
+        """Raise `OutputError` that counts the chunks that are not there."""
+        absent = total = 0
+        for level in range(len(self.grid.shapes)):
+            for index in self.grid.indices(level):
+                total += 1
+                absent += not (self.is_done(level, index) and self._has_maps(level, index))
+        if absent:
+            raise OutputError(
+                f"{self.path} lacks {absent} of its {total} chunks, which were removed while it was written; run the "
+                "command again to make them"
+            )
 
     @contextmanager
     def reporting(self) -> Iterator[None]:
@@ -162,7 +213,8 @@ class OmeZarrWriter:
         return (*values[:axis], channel, *values[axis:])
 
     def _open(self, name: str, mode: Any) -> zarr.Array[Any]:
-        return zarr.open_array(store=str(self.path), path=name, mode=mode, config={"write_empty_chunks": True})
+        """Return an array that writes every chunk, one of zeros too; `open_array` takes no such setting."""
+        return zarr.open_array(store=str(self.path), path=name, mode=mode).with_config({"write_empty_chunks": True})
 
     def _describe_labels(self, group: zarr.Group) -> None:
         values = [value for value, _ in self.described.classes]

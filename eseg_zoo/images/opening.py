@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,10 @@ from eseg_zoo.images import files
 from eseg_zoo.images.axes import check_axes, pixel_type, resolve_axes
 from eseg_zoo.images.found import Found, Request
 from eseg_zoo.images.image import Image, Spacing, first_line
+from eseg_zoo.paths import HDF5, NPY, PNG, TIFF, described
 
+# What is given in place of an image by mistake.
+_NO_IMAGES = {"a model", "a package of the BioImage Model Zoo", "a YAML file", "a text file"}
 _UNREAD = {"JPEG", "JPEG 2000", "GIF", "BMP", "PDF", "ZIP", "gzip"}
 
 
@@ -51,6 +55,20 @@ def open_image(
         name = name or "the array"
         found = open_array(source, name)
     return _image(found, name, request)
+
+
+def files_of_source(name: str) -> list[Path]:
+    """Return the files and folders that an image is in whose path is `name`, those that are there.
+
+    A pattern has several; a dataset in an HDF5 file and an image of several are in one file.
+    """
+    from eseg_zoo.images.planes import split_glob
+
+    path, _ = _split_choice(Path(name).expanduser())
+    if not os.path.exists(path) and (pattern := split_glob(path)):  # Path.exists raises where nobody may look
+        return sorted(pattern[0].glob(pattern[1]))
+    there = next((one for one in (path, *path.parents) if os.path.exists(one)), path)
+    return [there] if there == path or there.is_file() else []
 
 
 def _image(found: Found, name: str, request: Request) -> Image:
@@ -107,7 +125,7 @@ def _split_choice(path: Path) -> tuple[Path, int | None]:
 
 
 def _open_inside(file: Path, inner: str, request: Request) -> Found:
-    if files.kind_of(file) != files.HDF5:
+    if files.kind_of(file) != HDF5:
         raise InputError(f"{file} is a file without datasets in it; {file}/{inner} would be one in an HDF5 file")
     from eseg_zoo.images.hdf5 import open_hdf5
     from eseg_zoo.images.levels import require_no_level
@@ -120,31 +138,34 @@ def _open_file(path: Path, request: Request, chosen: int | None) -> Found:
     from eseg_zoo.images.levels import require_no_level
 
     kind = files.kind_of(path)
-    if kind == files.TIFF:
+    if kind == TIFF:
         from eseg_zoo.images.tiff import open_tiff
 
         return open_tiff(path, request, chosen)
-    if chosen is not None and kind in {files.PNG, files.NPY, files.HDF5}:
+    if chosen is not None and kind in {PNG, NPY, HDF5}:
         raise InputError(f"{path} is a file of one image; #{chosen} names one of several")
-    if kind in {files.PNG, files.NPY, files.HDF5}:
+    if kind in {PNG, NPY, HDF5}:
         require_no_level(str(path), request.level)
-    if kind == files.PNG:
+    if kind == PNG:
         from eseg_zoo.images.png import open_png
 
         return open_png(path)
-    if kind == files.NPY:
+    if kind == NPY:
         from eseg_zoo.images.npy import open_npy
 
         return open_npy(path)
-    if kind == files.HDF5:
+    if kind == HDF5:
         from eseg_zoo.images.hdf5 import open_hdf5
 
         return open_hdf5(path, "", allow_missing=request.allow_missing)
-    if kind in _UNREAD:
-        raise InputError(f"{path} is a {kind} file, which is not read; save it as TIFF, PNG, NPY, HDF5 or OME-Zarr")
     from eseg_zoo.images.bioformats import SUFFIXES, open_bioformats
 
-    if path.suffix.lower() in SUFFIXES or kind:
+    foreign = path.suffix.lower() in SUFFIXES
+    if not foreign and (found := described(path)) in _NO_IMAGES:
+        raise InputError(f"{path} is {found}, not an image")
+    if kind in _UNREAD:
+        raise InputError(f"{path} is a {kind} file, which is not read; save it as TIFF, PNG, NPY, HDF5 or OME-Zarr")
+    if foreign or kind:
         return open_bioformats(path, request, chosen)
     raise InputError(
         f"{path} is of a format that is not known by its first bytes; TIFF, PNG, NPY, HDF5, OME-Zarr and, with bioio, "

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from eseg_zoo.errors import InputError
-from eseg_zoo.images.files import PNG, TIFF, kind_of, natural, require_unchanged, stamp
+from eseg_zoo.images.files import kind_of, natural, require_unchanged, stamp
 from eseg_zoo.images.found import Found, Request
 from eseg_zoo.images.image import tell
 from eseg_zoo.images.png import PngSource, open_png
 from eseg_zoo.images.stack import Stack
 from eseg_zoo.images.tiff import open_tiff
 from eseg_zoo.images.tiff_pixels import TiffSource
+from eseg_zoo.paths import PNG, TIFF
 
 _ENDINGS = {".tif": TIFF, ".tiff": TIFF, ".png": PNG}
 

@@ -16,5 +16,7 @@ def chosen_slices(text: str | None, count: int, name: str, *, setting: str) -> r
         return range(count)
     match = re.fullmatch(r"(\d+)-(\d+)", text)
     if not match or int(match[1]) > int(match[2]) or int(match[2]) >= count:
-        raise InputError(f"{setting} is {text}, but {name} has the slices 0-{count - 1}, given as first-last")
+        raise InputError(
+            f"{setting} is {text}, but {name} has the slices 0-{count - 1}, counted from 0 and given as first-last"
+        )
     return range(int(match[1]), int(match[2]) + 1)

@@ -142,6 +142,9 @@ def reading_tiff(path: Path, *, described: bool = True) -> Iterator[tifffile.Tif
     with _listening(path) as complaints:
         try:
             with _opened(path, described=described) as tiff:
+                len(tiff.pages)  # walks all of them; where they form a circle tifffile logs it, and would look for ever
+                if complaints:
+                    raise InputError(f"{path} is damaged: {complaints[0]}")
                 yield tiff
         except tifffile.TiffFileError as error:
             raise InputError(f"{path} is not a readable TIFF file: {first_line(error)}") from error

@@ -66,7 +66,8 @@ class FileWriter(MapWriter, Protocol):
         """Make the result ready for its chunks; `origin` says what it follows from.
 
         Returns False when an unfinished result of the same origin is there, and goes on with it. Raises `OutputError`
-        when one of another origin is there and `force` is not set, or when it cannot be written.
+        when one of another origin is there and `force` is not set, when what is there is not ours, or when it cannot be
+        written.
         """
 
 

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 import zarr
 
-from eseg_zoo.errors import InputError
+from eseg_zoo.errors import AbsentPartsError
 from eseg_zoo.images.image import first_line, tell
 
 log = logging.getLogger(__name__)
@@ -50,13 +50,13 @@ def refuse_absent(
     count = f"{len(absent)} of its {int(np.prod(grid))} chunks, the first {encode(absent[0])}"
     copy = "copy it again, or give --missing-chunks to read them as empty"
     if len(absent) == np.prod(grid):
-        raise InputError(f"{folder} lacks all of its {len(absent)} chunks; {copy}")
+        raise AbsentPartsError(f"{folder} lacks all of its {len(absent)} chunks", copy)
     try:
         reason = _reason(folder, array, absent, outer, files, coarsest)
     except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
         reason = f"it cannot be told whether they are background, as {first_line(error)}"
     if reason:
-        raise InputError(f"{folder} lacks {count}: {reason}; {copy}")
+        raise AbsentPartsError(f"{folder} lacks {count}: {reason}", copy)
 
 
 def _reason(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,10 +17,22 @@ from eseg_zoo.errors import InputError
 from eseg_zoo.images.image import Image
 from eseg_zoo.images.slices import chosen_slices
 from eseg_zoo.inference.network import Predictor
-from eseg_zoo.inference.tiles import Window, crop_to, passes_at_once, read_padded, tile_size, tiles_of
+from eseg_zoo.inference.tiles import (
+    Window,
+    crop_to,
+    passes_at_once,
+    read_padded,
+    require_probabilities,
+    tile_size,
+    tiles_of,
+)
 from eseg_zoo.labels.label_image import LabelImage
+from eseg_zoo.labels.landmarks import known_again
+from eseg_zoo.memory import telling_way_out
 from eseg_zoo.metrics import Confusion, ErrorRanking, Reliability, entropy
 from eseg_zoo.patches.sections import sections_of
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -31,6 +44,7 @@ class Evaluation:
     reliability: Reliability
     reliability_without_temperature: Reliability  # as if the network's logits had not been divided by it
     ranking: ErrorRanking  # by the uncertainty that `eseg predict --uncertainty` writes
+    familiar: frozenset[int] = frozenset()  # landmarks among the labels: the model was trained on them
 
     def __add__(self, other: Evaluation) -> Evaluation:
         return Evaluation(
@@ -39,6 +53,7 @@ class Evaluation:
             self.reliability + other.reliability,
             self.reliability_without_temperature + other.reliability_without_temperature,
             self.ranking + other.ranking,
+            self.familiar | other.familiar,
         )
 
     def __repr__(self) -> str:
@@ -57,6 +72,7 @@ class Evaluation:
             "confusion": self.confusion.counts.tolist(),
             "calibration_error": curve.error,
             "calibration_error_without_temperature": self.reliability_without_temperature.error,
+            "trained_on": bool(self.familiar),
             "uncertainty_auroc": None if np.isnan(self.ranking.auroc) else self.ranking.auroc,
             "reliability": [
                 {"confidence": confidence, "accuracy": accuracy, "pixels": pixels}
@@ -92,7 +108,10 @@ def evaluate_images(
         ]
     evaluations = []
     threads = torch.get_num_threads()
-    with ThreadPoolExecutor(at_once, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+    with (
+        telling_way_out("give a smaller --tile, such as 256"),
+        ThreadPoolExecutor(at_once, initializer=torch.set_num_threads, initargs=(1,)) as pool,
+    ):
         for done, evaluation in enumerate(pool.map(lambda task: task(), work), start=1):
             evaluations += [evaluation] if evaluation else []
             progress(done, len(work))
@@ -100,6 +119,13 @@ def evaluate_images(
     if not evaluations:
         raise InputError(f"{', '.join(labels.pixels.name for _, labels in pairs)}: no pixel is labelled")
     merged: Evaluation = reduce(add, evaluations)
+    if merged.familiar:
+        log.warning(
+            "The model was trained on some of these labels (%d of the %d that it knows again): the figures flatter it; "
+            "evaluate it on other images or slices",
+            len(merged.familiar),
+            len(predictor.checkpoint.training.landmarks),
+        )
     return merged
 
 
@@ -112,10 +138,14 @@ def _evaluate_tile(
     if not labelled.any():
         return None
     names = predictor.checkpoint.class_names
-    padded = read_padded(sections_of(image, labels.dims)[number], window, predictor.checkpoint.geometry)
-    probabilities, plain = (
-        crop_to(found, window)[:, labelled] for found in predictor.with_and_without_temperature(padded)
-    )
+    geometry, landmarks = predictor.checkpoint.geometry, predictor.checkpoint.training.landmarks
+    section = sections_of(image, labels.dims)[number]
+    padded = read_padded(section, window, geometry)
+    familiar = known_again(landmarks, padded, truth, window, geometry.margin)
+    found = [crop_to(one, window)[:, labelled] for one in predictor.with_and_without_temperature(padded)]
+    for one in found:
+        require_probabilities(one, padded, section, window)
+    probabilities, plain = found
     truth, prediction = truth[labelled], probabilities.argmax(0)
     return Evaluation(
         names,
@@ -123,4 +153,5 @@ def _evaluate_tile(
         Reliability.of(truth, probabilities),
         Reliability.of(truth, plain),
         ErrorRanking.of(entropy(probabilities), prediction != truth),
+        frozenset(familiar),
     )

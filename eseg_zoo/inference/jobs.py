@@ -20,7 +20,7 @@ from eseg_zoo.images.image import Image
 from eseg_zoo.images.pyramid import mean, most_frequent
 from eseg_zoo.images.writers import MapWriter
 from eseg_zoo.inference.network import Network
-from eseg_zoo.inference.tiles import Window, crop_to, read_padded
+from eseg_zoo.inference.tiles import Window, crop_to, read_padded, require_probabilities
 from eseg_zoo.metrics import entropy
 from eseg_zoo.patches.sections import Section
 
@@ -84,6 +84,7 @@ class Job:
         with turns:
             torch.set_num_threads(1)
             probabilities = crop_to(predictor.probabilities(padded), window)
+        require_probabilities(probabilities, padded, section, window)
         values = np.array([one.value for one in checkpoint.classes], self.writer.label_type)
         shape = [part.stop - part.start for part in grid.region(0, index)]
         maps = self.wanted.of(probabilities)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from math import prod
@@ -13,12 +14,13 @@ from typing import Any
 import torch
 
 from eseg_zoo.checkpoint import Checkpoint
-from eseg_zoo.errors import InputError
+from eseg_zoo.errors import InputError, OutputError
 from eseg_zoo.images.channels import tell_count
 from eseg_zoo.images.image import Image, Spacing, tell_voxel_size
 from eseg_zoo.images.ome_tiff_writer import OmeTiffWriter
+from eseg_zoo.images.ome_zarr import is_zarr
 from eseg_zoo.images.ome_zarr_writer import OmeZarrWriter
-from eseg_zoo.images.opening import open_image
+from eseg_zoo.images.opening import files_of_source, open_image
 from eseg_zoo.images.pyramid import Pyramid
 from eseg_zoo.images.slices import chosen_slices
 from eseg_zoo.images.writers import Described, FileWriter, MapWriter
@@ -26,7 +28,17 @@ from eseg_zoo.inference.executors import Index, open_executor
 from eseg_zoo.inference.jobs import Job, WantedMaps
 from eseg_zoo.inference.network import Network, preferred_device
 from eseg_zoo.inference.tiles import passes_at_once, tile_size
-from eseg_zoo.output import make_folder, refuse_existing
+from eseg_zoo.memory import telling_way_out
+from eseg_zoo.output import (
+    Owner,
+    fitting,
+    followed,
+    make_folder,
+    owning,
+    refuse_existing,
+    refuse_inputs,
+    refuse_other_than_file,
+)
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +46,7 @@ log = logging.getLogger(__name__)
 LARGEST_TIFF = 2 << 30
 # Pixels that are larger or smaller than those of training by more than this factor are told.
 OTHER_SIZE = 1.5
+WAY_OUT = "give a smaller --tile, such as 256, or fewer --workers; what is finished is kept"
 UNCERTAINTY = "uncertainty (normalised entropy)"
 
 
@@ -122,7 +135,7 @@ def stem(name: str) -> str:
     Of a pattern such as `planes/*.tif` it is the name of the folder, of `file.tif#1` it is `file_1`.
     """
     path = Path(name)
-    while any(character in path.name for character in "*?["):
+    while any(character in path.name for character in "*?[") and not os.path.exists(path):
         path = path.parent
     file, _, number = path.name.rpartition("#")
     path = Path(file or path.name)
@@ -144,9 +157,25 @@ def targets_of(image: Image, out: Path, wanted: WantedMaps) -> dict[str, Path]:
     if out.suffix == ".zarr":
         return {"classes": out}
     if suits_zarr(image):
-        return {"classes": out / f"{stem(image.name)}_classes.ome.zarr"}
+        return {"classes": out / fitting(stem(image.name), after="_classes.ome.zarr")}
     kinds = {"classes": True, "probabilities": wanted.probabilities, "uncertainty": wanted.uncertainty}
-    return {kind: out / f"{stem(image.name)}_{kind}.ome.tif" for kind, is_wanted in kinds.items() if is_wanted}
+    name = stem(image.name)
+    return {kind: out / fitting(name, after=f"_{kind}.ome.tif") for kind, is_wanted in kinds.items() if is_wanted}
+
+
+def refuse_targets(targets: Iterable[Path], inputs: Iterable[Path], *, force: bool) -> None:
+    """Raise `OutputError` for targets that exist (unless `force`), may never be replaced, or are inputs themselves.
+
+    Neither a folder that is no Zarr is ever replaced, nor a device, nor what the maps are made of.
+    """
+    targets = list(targets)
+    for target in targets:
+        refuse_existing(target, force=force)
+        if target.suffix != ".zarr":
+            refuse_other_than_file(target)
+        elif target.exists() and not is_zarr(target):
+            raise OutputError(f"{target} is no Zarr, and only a Zarr is ever replaced by one; give another name")
+    refuse_inputs(targets, inputs)
 
 
 @dataclass(frozen=True)
@@ -191,14 +220,14 @@ class MapPlan:
             Described(classes, tuple(channels), wanted.dtype.name),
         )
 
-    def writer(self, targets: dict[str, Path], *, force: bool) -> FileWriter:
-        """Return the writer for these files."""
-        main = targets["classes"]
+    def writer(self, targets: dict[str, Path], *, force: bool, owner: Owner | None = None) -> FileWriter:
+        """Return the writer for these files; links among them are followed."""
+        main = followed(targets["classes"])
         if main.suffix == ".zarr":
             grid = Pyramid.of(self.axes, self.shape, self.chunk, self.spacing)
-            return OmeZarrWriter(main.absolute(), grid, self.described)
+            return OmeZarrWriter(main, grid, self.described, owner)
         return OmeTiffWriter(
-            {kind: path.absolute() for kind, path in targets.items()}, self.single(), self.described, force
+            {kind: followed(path) for kind, path in targets.items()}, self.single(), self.described, force, owner
         )
 
     def single(self) -> Pyramid:
@@ -215,20 +244,23 @@ def predict_to_files(
     Until it is finished the result is called `TARGET.partial`; where that is there already and from the same input,
     model and settings, only what it lacks is made. `report` is called at the start and after every chunk.
 
-    Raises `InputError`, `OutputError` and `ClusterError`, each in one line; finished chunks stay.
+    Raises `InputError`, `OutputError` and `ClusterError`, each in one line; finished chunks stay. While another
+    process makes the same maps it is an `OutputError`, with `force` too.
     """
-    for target in targets.values():
-        refuse_existing(target, force=force)
+    refuse_targets(targets.values(), files_of_source(image.name), force=force)
     if computing.scheduler is None:  # the nodes of a cluster may have other devices than this machine
         preferred_device(device)
     plan = MapPlan.of(checkpoint, image, wanted, slices=slices, tile=computing.tile)
     make_folder(targets["classes"].absolute().parent)
-    writer = plan.writer(targets, force=force)
-    is_new = writer.begin(_origin(network, plan, wanted), force=force)
-    run_plan(
-        network, checkpoint, plan, writer, wanted=wanted, computing=computing, device=device, is_new=is_new,
-        report=report,
-    )  # fmt: skip
+    with owning(targets["classes"]) as owner:
+        for target in targets.values():
+            refuse_existing(target, force=force)  # another process has finished it meanwhile
+        writer = plan.writer(targets, force=force, owner=owner)
+        is_new = writer.begin(_origin(network, plan, wanted), force=force)
+        run_plan(
+            network, checkpoint, plan, writer, wanted=wanted, computing=computing, device=device, is_new=is_new,
+            report=report,
+        )  # fmt: skip
 
 
 def run_plan(
@@ -243,11 +275,12 @@ def run_plan(
         at_once = passes_at_once(checkpoint.architecture, tile, preferred_device(device))
     job = Job(network, plan.image, writer, wanted, plan.first, at_once)
     threads = torch.get_num_threads()
-    try:
-        _make_chunks(job, computing, report, is_new=is_new)
-    finally:
-        torch.set_num_threads(threads)  # those of the matrix products are of the whole process
-    writer.finish()
+    with telling_way_out(WAY_OUT):
+        try:
+            _make_chunks(job, computing, report, is_new=is_new)
+        finally:
+            torch.set_num_threads(threads)  # those of the matrix products are of the whole process
+        writer.finish()
 
 
 def _origin(network: Network, plan: MapPlan, wanted: WantedMaps) -> dict[str, Any]:

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from eseg_zoo.images.blocks import require_finite
+from eseg_zoo.errors import InputError
 from eseg_zoo.inference.network import Predictor
 from eseg_zoo.memory import free_memory
 from eseg_zoo.model.dense import Architecture, Geometry
@@ -108,22 +108,52 @@ def passes_at_once(shape: Architecture, tile: Sequence[int], device: torch.devic
 def read_padded(section: Section, window: Window, geometry: Geometry) -> NDArray[np.float32]:
     """Return the pixels (c, *space) of the whole cells that cover a window, with their margin.
 
-    What lies outside the section is its reflection. Raises `InputError` for NaN or infinite pixels in the window, and
-    where the file cannot be read.
+    What lies outside the section is its reflection. Raises `InputError` for pixels in the window or its margin that
+    are NaN, infinite, or beyond float32, and where the file cannot be read.
     """
     wanted = []
     for part, margin, step in zip(window, geometry.margin, geometry.stride, strict=True):
         cells = -(-(part.stop - part.start) // step) * step
         wanted.append(slice(part.start - margin, part.start + cells + margin))
     padded = section.read(wanted)
-    inside = tuple(slice(m, m + p.stop - p.start) for m, p in zip(geometry.margin, window, strict=True))
-    require_finite(padded[(slice(None), *inside)], section.image.name, section.region(window))
-    return np.array(padded, np.float32, order="C")
+    with np.errstate(over="ignore"):
+        pixels = np.array(padded, np.float32, order="C")
+    if not np.isfinite(pixels).all():
+        place = np.argwhere(~np.isfinite(pixels))[0]
+        found = float(padded[tuple(place)])
+        why = f"a pixel of {found:.3g}, beyond float32," if np.isfinite(found) else "NaN or infinite pixels, the first"
+        raise InputError(f"{section.image.name} has {why} at {_tell_pixel(section, wanted, place[1:])}")
+    return pixels
+
+
+def _tell_pixel(section: Section, read: Sequence[slice], offsets: Sequence[int]) -> str:
+    """Return where in its image a pixel lies that was read at these offsets; outside the section it is a reflection."""
+    inside = []
+    for part, offset, length in zip(read, offsets, section.space, strict=True):
+        index = (part.start + int(offset)) % (2 * length)
+        inside.append(min(index, 2 * length - 1 - index))
+    region = section.region([slice(index, index + 1) for index in inside])
+    return ", ".join(f"{axis}={region[axis].start}" for axis in "tzyx")
+
+
+def require_probabilities(
+    found: NDArray[np.float32], padded: NDArray[np.float32], section: Section, window: Window
+) -> None:
+    """Raise `InputError` where a network makes NaN of the pixels (c, *space) that it was given: they are too large."""
+    if not np.isfinite(found).all():
+        where = ", ".join(f"{axis} {part.start}-{part.stop - 1}" for axis, part in section.region(window).items())
+        raise InputError(
+            f"{section.image.name} has pixels from {padded.min():.3g} to {padded.max():.3g}, of which the model makes "
+            f"no probabilities, in {where}"
+        )
 
 
 def predict_window(predictor: Predictor, section: Section, window: Window) -> NDArray[np.float32]:
     """Return class probabilities (classes, *window) of a window that begins on the network's grid."""
-    return crop_to(predictor.probabilities(read_padded(section, window, predictor.checkpoint.geometry)), window)
+    padded = read_padded(section, window, predictor.checkpoint.geometry)
+    found = crop_to(predictor.probabilities(padded), window)
+    require_probabilities(found, padded, section, window)
+    return found
 
 
 def logits_of_window(predictor: Predictor, section: Section, window: Window) -> NDArray[np.float32]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,14 +32,20 @@ class LabelImage:
 
     @classmethod
     def of(cls, pixels: Image, image: Image, *, classes: Mapping[int, str], unlabelled: int, dims: int) -> LabelImage:
-        """Return the labels in `pixels`, those of `image`; raises `InputError` when their sizes differ."""
+        """Return the labels in `pixels`, those of `image`; raises `InputError` when their sizes differ.
+
+        Axes of length 1 may be missing in either.
+        """
         found, expected = ({axis: n for axis, n in one.sizes.items() if axis != "c"} for one in (pixels, image))
         if pixels.sizes["c"] > 1:
             raise InputError(
                 f"{pixels.name} has {pixels.sizes['c']} channels; a label image has one value at each pixel"
             )
         if found != expected:
-            raise InputError(f"{pixels.name} has {_tell(found)}, but its image {image.name} has {_tell(expected)}")
+            raise InputError(
+                f"{pixels.name} has {_tell(found)}, but its image {image.name} has {_tell(expected)}"
+                f"{_expected(found, expected, unlabelled)}"
+            )
         return cls(pixels, classes, unlabelled, dims)
 
     @cached_property
@@ -102,6 +109,17 @@ class LabelImage:
             f"{self.pixels.name} has the label value {values[tuple(first)]:g} at {place}, which has no class name "
             f"(classes are {names}; {self.unlabelled} means not labelled)"
         )
+
+
+def _expected(found: Mapping[str, int], expected: Mapping[str, int], unlabelled: int) -> str:
+    """Return what is expected where the labels are one slice of a stack; nothing where they are not."""
+    planes = {axis: n for axis, n in expected.items() if axis in "tz" and n > 1}
+    if not planes or any(found[axis] != n for axis, n in expected.items() if axis not in planes):
+        return ""
+    if any(found[axis] != 1 for axis in planes):
+        return ""
+    count = prod(planes.values())
+    return f": it is one slice, but all {count} are expected, with {unlabelled} where nothing is labelled"
 
 
 def _tell(sizes: Mapping[str, int]) -> str:

@@ -131,13 +131,17 @@ class EpochNumbers(Sampler[int]):
         yield from range(self.epoch * self.batches, (self.epoch + 1) * self.batches)
 
 
+def validation_anchors(anchors: AnchorSet, run: Run) -> AnchorSet:
+    """Return which of the held-out anchors are validated on, in the order of `validation_batches`."""
+    return anchors.at_most(VALIDATION_ANCHORS_PER_CLASS, np.random.default_rng(run.seed))
+
+
 def validation_batches(source: PatchSource, anchors: AnchorSet, run: Run) -> list[Batch]:
     """Return the validation patches, nothing hidden or turned.
 
     Each anchor has the phase that it has in its section, so what is found at it is what a whole image's map says there.
     """
-    rng = np.random.default_rng(run.seed)
-    chosen = anchors.at_most(VALIDATION_ANCHORS_PER_CLASS, rng)
+    chosen = validation_anchors(anchors, run)
     phases = chosen.places[:, 1:] % source.geometry.region
     starts = range(0, len(chosen), run.training.batch_size)
     parts = [np.arange(start, min(start + run.training.batch_size, len(chosen))) for start in starts]

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from eseg_zoo.config import Run
-from eseg_zoo.errors import InputError
+from eseg_zoo.errors import AbsentPartsError, InputError
 from eseg_zoo.images.blocks import keep_blocks, load
 from eseg_zoo.images.channels import name_channels, tell_count
 from eseg_zoo.images.image import Image
@@ -84,21 +84,26 @@ def open_pairs(
     for number, (given, given_labels) in enumerate(zip(images or run.images, labels or run.labels, strict=True)):
         image = open_image(given, axes=run.axes, allow_missing=run.missing_chunks, name=_name("images", number, given))
         log.info("%s: %s", image.name, image.describe())
-        # Of a few strokes in a large Zarr most chunks hold nothing, and are left out: there, nothing is labelled.
-        found = open_image(
-            given_labels,
-            usual_axes=image.axes.replace("c", ""),
-            allow_missing=run.missing_chunks or (run.unlabelled == 0 and _is_in_zarr(given_labels)),
-            name=_name("labels", number, given_labels),
-        )
+        found = _open_labels(run, given_labels, image, _name("labels", number, given_labels))
         values = LabelImage.of(found, image, classes=run.classes, unlabelled=run.unlabelled, dims=run.network.dims)
         pairs.append(LabelledImage(image, values))
     return pairs
 
 
-def _is_in_zarr(given: Any) -> bool:
-    """Say whether this is the path of a Zarr, or of an array in one."""
-    return isinstance(given, (str, Path)) and any(part.endswith(".zarr") for part in Path(given).parts)
+def _open_labels(run: Run, given: Any, image: Image, name: str | None) -> Image:
+    """Return the label image of an image.
+
+    Of a few strokes in a large Zarr or HDF5 file most chunks hold nothing and were never written: there nothing is
+    labelled, and that is told, because a file that was not copied whole looks the same.
+    """
+    usual = image.axes.replace("c", "")
+    try:
+        return open_image(given, usual_axes=usual, allow_missing=run.missing_chunks, name=name)
+    except AbsentPartsError as error:
+        if run.unlabelled:
+            raise
+        log.warning("%s: nothing is labelled there, if the file was copied whole", error.lacking)
+        return open_image(given, usual_axes=usual, allow_missing=True, name=name)
 
 
 def _name(kind: str, number: int, given: Any) -> str | None:

@@ -16,11 +16,13 @@ from eseg_zoo.calibration.correction import Correction, HeldOut, fit_correction
 from eseg_zoo.checkpoint import Checkpoint, Class, TrainingRecord
 from eseg_zoo.config import Run
 from eseg_zoo.inference.network import prepare
+from eseg_zoo.labels.landmarks import landmarks_of
 from eseg_zoo.losses import Anchors
 from eseg_zoo.metrics import Confusion
 from eseg_zoo.model.dense import Architecture, Classifier, DenseSegmenter, Geometry
 from eseg_zoo.model.hvae import HVAE
 from eseg_zoo.patches.source import Batch
+from eseg_zoo.training.batches import validation_anchors
 from eseg_zoo.training.data import TrainingData
 
 log = logging.getLogger(__name__)
@@ -48,11 +50,13 @@ def finish(
 
     The figures in its record are those of this model, on the held-out labelled pixels.
     """
+    log.info("Measuring how frequent each class is, and how sure the model may be.")
     segmenter = DenseSegmenter.of(architecture)
     segmenter.classifier.load_state_dict(hvae.classifier.state_dict())
     segmenter.mean.copy_(torch.from_numpy(data.statistics.mean).reshape(segmenter.mean.shape))
     segmenter.std.copy_(torch.from_numpy(data.statistics.std).reshape(segmenter.std.shape))
-    held_out = _held_out(hvae.classifier, held_out_patches, architecture)
+    strokes = validation_anchors(data.validation, run).strokes
+    held_out = _held_out(hvae.classifier, held_out_patches, strokes, architecture)
     correction = _correction(run, data, segmenter, held_out)
     _add_to_logits(segmenter.classifier, correction.temperature * correction.biases)
     segmenter.temperature.fill_(correction.temperature)
@@ -79,6 +83,7 @@ def finish(
             labelled_fraction=data.labelled_fraction,
             validation_pixels=_pixels(held_out.labels, run),
             validation=_figures(held_out, correction, run),
+            landmarks=landmarks_of(data.sections, data.training),
             versions={package: version(package) for package in ("eseg_zoo", "torch", "lightning", "numpy")},
         ),
     )
@@ -111,9 +116,9 @@ def _correction(run: Run, data: TrainingData, segmenter: DenseSegmenter, held_ou
         given = np.array([run.frequencies[name] for name in run.classes.values()])
         given = given / given.sum()
     unlabelled = _unlabelled_logits(data, segmenter)
-    found = fit_correction(held_out, unlabelled, frequencies=given, limit=run.prior_strength, seed=run.seed)
-    if found.reason:
-        log.warning("The correction for class frequencies has strength %.2f: %s.", found.strength, found.reason)
+    found = fit_correction(held_out, unlabelled, frequencies=given, limit=run.prior_strength)
+    if weakened := found.tell_weakening(list(run.classes.values())):
+        log.warning("The correction for class frequencies has the strength %s.", weakened)
     return found
 
 
@@ -125,8 +130,10 @@ def _add_to_logits(classifier: Classifier, amounts: NDArray[np.float64]) -> None
         bias += torch.from_numpy(amounts).to(bias)
 
 
-def _held_out(classifier: Classifier, patches: Sequence[Batch], architecture: Architecture) -> HeldOut:
-    """Return the held-out labelled pixels."""
+def _held_out(
+    classifier: Classifier, patches: Sequence[Batch], strokes: NDArray[np.integer], architecture: Architecture
+) -> HeldOut:
+    """Return the held-out labelled pixels, which are of these strokes."""
     logits, labels = [np.zeros((0, architecture.classes), np.float32)], [np.zeros(0, np.int64)]
     device = next(classifier.parameters()).device
     with torch.inference_mode():
@@ -134,7 +141,7 @@ def _held_out(classifier: Classifier, patches: Sequence[Batch], architecture: Ar
             found = classifier(batch.patches.to(device)).cpu()
             logits.append(Anchors(batch.position, batch.labels).pick(found, (1,) * architecture.dims).numpy())
             labels.append(batch.labels.numpy())
-    return HeldOut(np.concatenate(logits), np.concatenate(labels))
+    return HeldOut(np.concatenate(logits), np.concatenate(labels), strokes)
 
 
 def _unlabelled_logits(data: TrainingData, segmenter: DenseSegmenter) -> NDArray[np.float32]:

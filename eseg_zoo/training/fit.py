@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,14 +22,17 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, Timer
 from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch.utils.data import DataLoader
 
 from eseg_zoo.config import TrainingSettings
-from eseg_zoo.errors import TrainingError
+from eseg_zoo.errors import CheckpointError, StoppedError, TrainingError
 from eseg_zoo.patches.source import Batch
 from eseg_zoo.progress import Watch
 from eseg_zoo.training.batches import EpochNumbers, StepBatch, StepBatches
 from eseg_zoo.training.optimisation import CHOICE, SMALLEST_GAIN
+from eseg_zoo.training.processes import environment_of
+from eseg_zoo.training.saving import WholeCheckpoints, read_stage
 from eseg_zoo.training.stages import Stage
 
 log = logging.getLogger(__name__)
@@ -144,21 +147,33 @@ class Patience(EarlyStopping):
         trainer.should_stop = trainer.should_stop or self.wait_count >= self.patience
 
 
-def fit(stage: Stage, batches: StepBatches, held_out: list[Batch], folder: Path, *, name: str, watch: Watch) -> Fitted:
+class Started(Callback):
+    """Remembers whether the training has begun: until then a checkpoint is being taken up."""
+
+    has_begun = False
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.has_begun = True
+
+
+def fit(
+    stage: Stage, batches: StepBatches, held_out: list[Batch], folder: Path, *, name: str, watch: Watch,
+    start: Path | None = None, callbacks: Sequence[Callback] = (),
+) -> Fitted:  # fmt: skip
     """Train the stage and leave its best weights in it, or without held-out labels its last ones.
 
-    `folder` gets `metrics.csv`, `last.ckpt` after every validation, and `best.ckpt`. If it holds a `last.ckpt`, the
-    training goes on from there, with the same numbers as if it had never stopped.
+    `folder` gets `metrics.csv`, `last.ckpt` after every validation, and `best.ckpt`. From the checkpoint `start` the
+    training goes on with the same numbers as if it had never stopped. Raises `StoppedError` after SIGTERM.
     """
     settings, validated = stage.settings, bool(held_out)
     with quiet_lightning():
         last = EpochCheckpoint(folder, filename="last", enable_version_counter=False)
         best = EpochCheckpoint(folder, filename="best", monitor=CHOICE, mode="max", enable_version_counter=False)
-        timer = Timer()
-        callbacks: list[Callback] = [timer, Reporting(name, settings.steps, watch)]
-        callbacks += [StopTogether(watch.stopped), Waiting()]
+        timer, started = Timer(), Started()
+        own: list[Callback] = [started, timer, Reporting(name, settings.steps, watch)]
+        own += [StopTogether(watch.stopped), Waiting(), *callbacks]
         if validated:
-            callbacks += [best, Patience(CHOICE, mode="max", patience=settings.patience, min_delta=SMALLEST_GAIN)]
+            own += [best, Patience(CHOICE, mode="max", patience=settings.patience, min_delta=SMALLEST_GAIN)]
         trainer = pl.Trainer(
             accelerator=settings.accelerator,
             devices=settings.devices,
@@ -172,22 +187,20 @@ def fit(stage: Stage, batches: StepBatches, held_out: list[Batch], folder: Path,
             gradient_clip_val=settings.gradient_clip,
             num_sanity_val_steps=0,
             logger=_logger(folder),
-            callbacks=[*callbacks, last],
+            callbacks=[*own, last],
+            plugins=[WholeCheckpoints(), environment_of(settings)],
             enable_model_summary=False,
             enable_progress_bar=False,
         )
-        unfinished = folder / "last.ckpt"
         validation: Any = DataLoader(held_out, batch_size=None) if validated else None  # type: ignore[arg-type]
-        with _setting_on_interrupt(watch.stopped), _keeping_what_was_good(best, watch.stopped):
-            trainer.fit(
-                stage,
-                _loader(batches, settings),
-                validation,
-                ckpt_path=unfinished if unfinished.exists() else None,
-                weights_only=True,
-            )
+        with (
+            _setting_on_interrupt(watch.stopped),
+            _keeping_what_was_good(best, watch.stopped),
+            _ending_in_words(trainer, started, start),
+        ):
+            trainer.fit(stage, _loader(batches, settings), validation, ckpt_path=start, weights_only=True)
         if best.best_model_path:
-            stage.load_state_dict(torch.load(best.best_model_path, weights_only=True)["state_dict"])
+            stage.load_state_dict(read_stage(Path(best.best_model_path))["state_dict"])
     return Fitted(trainer.global_step, timer.time_elapsed(), watch.stopped.is_set())
 
 
@@ -263,6 +276,19 @@ def _keeping_what_was_good(best: ModelCheckpoint, interruption: threading.Event)
             raise
         log.warning("The best weights so far become the model: %s", error)
         interruption.set()
+
+
+@contextmanager
+def _ending_in_words(trainer: pl.Trainer, started: Started, start: Path | None) -> Iterator[None]:
+    """Tell in one line that SIGTERM ended the training, or that a checkpoint is not what Lightning takes up."""
+    try:
+        yield
+    except SIGTERMException as error:
+        raise StoppedError(f"SIGTERM ended the training after step {trainer.global_step}; --resume goes on") from error
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        if start is None or started.has_begun:
+            raise
+        raise CheckpointError(f"{start} is damaged: it lacks what a training goes on with ({error})") from error
 
 
 @contextmanager

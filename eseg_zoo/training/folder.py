@@ -2,59 +2,199 @@
 
 from __future__ import annotations
 
-import json
+import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from eseg_zoo.config import Run
-from eseg_zoo.errors import ConfigError, OutputError
+from eseg_zoo.errors import CheckpointError, ConfigError, OutputError
 from eseg_zoo.output import refuse_existing
+from eseg_zoo.training.durable import read_record, write_record
+
+log = logging.getLogger(__name__)
 
 # What a training leaves beside `model.pt` and `run.json`: these files in the folder of each stage.
 STAGES = ("supervised", "semi_supervised")
-STAGE_FILES = ("best.ckpt", "last.ckpt", "finished.json", "metrics.csv", "metrics.[0-9]*.csv")
+CHECKPOINTS = ("last.ckpt", "previous.ckpt", "best.ckpt")  # in the order in which they are deleted
+STAGE_FILES = ("finished.json", *CHECKPOINTS, "metrics.csv", "metrics.[0-9]*.csv", ".*.writing")
+# Settings of a training that a resumed one may have otherwise: more steps extend it.
+STEPS = {"supervised": "training.steps", "semi_supervised": "semi_supervised.steps"}
+FREE = ("training.workers",)
 
 
-def prepare_folder(run: Run, *, force: bool, resume: bool) -> None:
-    """Make the folder ready for a new training, or check that it holds the one to resume.
+@dataclass(frozen=True)
+class Begun:
+    """What `run.json` says: how the training in a folder was begun."""
 
-    Raises `ConfigError` when the settings differ from those of the training to resume, and `OutputError` when there is
-    a model or an unfinished training already and `force` is not set.
+    settings: dict[str, Any]  # of the run, its paths as seen from the folder
+    inputs: list[dict[str, str]]  # what tells its images and labels from others (`inputs.py`)
+    epochs: dict[str, int]  # stage -> steps of an epoch, which stay what they are when the training is extended
+    device: str  # what it was begun on, such as 'cuda'
+
+    @classmethod
+    def read(cls, out: Path) -> Begun | None:
+        """Return how the training in a folder was begun; None where there is none.
+
+        Raises `CheckpointError` for a damaged file.
+        """
+        path = out / "run.json"
+        try:
+            found = read_record(path)
+            return cls(**{field.name: found[field.name] for field in fields(cls)})
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except (CheckpointError, KeyError) as error:
+            reason = error if isinstance(error, CheckpointError) else f"{path} lacks {error}"
+            raise CheckpointError(
+                f"{reason}; how the training was begun is not known then: start anew with --force"
+            ) from error
+
+    def steps(self, stage: str) -> int:
+        """Return how many steps a stage was to take at most, 0 for one that is left out."""
+        section, name = STEPS[stage].split(".")
+        return int(self.settings[section][name])
+
+    @property
+    def planned(self) -> int:
+        """How many steps all stages take at most."""
+        return sum(planned_steps(self.steps(name), self.epochs[name]) for name in STAGES if self.steps(name))
+
+    def is_finished(self, out: Path) -> bool:
+        """Whether all stages are over and their model is written."""
+        over = [(out / stage / "finished.json").exists() for stage in STAGES if self.steps(stage)]
+        return all(over) and (out / "model.pt").exists()
+
+
+def epoch_steps(steps: int, wanted: int) -> int:
+    """Return the steps of an epoch of a stage of at most `steps` steps: whole epochs of about the `wanted` length."""
+    return steps // max(round(steps / wanted), 1)
+
+
+def planned_steps(steps: int, epoch: int) -> int:
+    """Return how many steps a stage of at most about `steps` takes in epochs of this length."""
+    return max(round(steps / epoch), 1) * epoch
+
+
+def refuse_begun(run: Run, *, force: bool, resume: bool) -> None:
+    """Raise `OutputError` where the folder has a model or an unfinished training, which this command would replace.
+
+    An unfinished training is told first: `--resume` goes on with it, whether it has written a model or not.
     """
-    settings = run.out / "run.json"
-    begun = settings.exists() and any(run.out.glob("*/last.ckpt"))
-    wanted = _seen_from(run.out, run).model_dump(mode="json")
-    if resume and begun:
-        differing = _differing(json.loads(settings.read_text(encoding="utf-8")), wanted)
-        if differing:
-            raise ConfigError(
-                f"{run.out} holds a training with other settings ({', '.join(differing)}); it can only be resumed with "
-                "the same"
-            )
+    if force and not resume:
         return
-    if begun and not force:
+    begun = Begun.read(run.out)
+    if begun and resume:
+        return
+    if begun and not begun.is_finished(run.out) and not force:
         raise OutputError(f"{run.out} holds an unfinished training; --resume goes on with it, --force starts anew")
     refuse_existing(run.out / "model.pt", force=force)  # of `resume`, there is nothing to go on with
-    _clear(run, force=force or settings.exists())
-    settings.write_text(json.dumps(wanted, indent=2) + "\n", encoding="utf-8")
 
 
-def _clear(run: Run, *, force: bool) -> None:
-    """Delete what an earlier training left in the folders of its stages, and nothing else.
+def prepare_folder(
+    run: Run, inputs: list[dict[str, str]], epochs: Mapping[str, int], device: str, *, force: bool, resume: bool
+) -> Begun:
+    """Make the folder ready for a new training, or check that it holds the one to resume; return how it was begun.
+
+    Raises `ConfigError` when the settings differ from those of the training to resume, and `OutputError` when there is
+    a model or an unfinished training already and `force` is not set, or what is not of a training here.
+    """
+    refuse_begun(run, force=force, resume=resume)
+    settings = _seen_from(run.out, run).model_dump(mode="json")
+    begun = Begun.read(run.out) if resume else None
+    if begun:
+        return _take_up(run.out, begun, Begun(settings, inputs, {**epochs, **begun.epochs}, device))
+    new = Begun(settings, inputs, dict(epochs), device)
+    _refuse_foreign(run.out)
+    _clear(run.out, STAGES, force=force or (run.out / "run.json").exists())
+    write_record(run.out / "run.json", asdict(new))
+    return new
+
+
+def _refuse_foreign(out: Path) -> None:
+    """Raise `OutputError` where the folder of a stage is a file or a link, or has files that no training here left."""
+    for folder in (out / stage for stage in STAGES):
+        if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+            kind = "a link" if folder.is_symlink() else "a file"
+            raise OutputError(f"{folder} is {kind}, where a training has a folder of its own; give another out")
+        ours = [file for pattern in STAGE_FILES for file in folder.glob(pattern)]
+        if ours and not (out / "run.json").exists():
+            raise OutputError(
+                f"{ours[0]} would be replaced, but there is no {out / 'run.json'}, so it is not of a training here; "
+                "give another out, or move it away"
+            )
+
+
+def _take_up(out: Path, before: Begun, after: Begun) -> Begun:
+    """Check that the training of `before` may go on as `after`, and extend the stages that get more steps."""
+    differing = _differing(before.settings, after.settings)
+    unlike = [key for key in differing if key not in (*STEPS.values(), *FREE)]
+    unlike += [STEPS[stage] for stage in STAGES if after.steps(stage) < before.steps(stage)]
+    if unlike:
+        raise ConfigError(
+            f"{out} holds a training with other settings ({', '.join(sorted(unlike))}); it can only be resumed with "
+            "the same, or with more steps"
+        )
+    if before.device != after.device:
+        log.warning(
+            "The training was begun on %s and goes on on %s: the model will not be the same to the last bit.",
+            before.device,
+            after.device,
+        )
+    for stage in STAGES:
+        if after.steps(stage) > before.steps(stage) > 0:
+            _extend(out, stage, before, after)
+    write_record(out / "run.json", asdict(after))
+    return after
+
+
+def _extend(out: Path, stage: str, before: Begun, after: Begun) -> None:
+    """Let a stage go on to more steps; those after it, which began from its earlier weights, start again."""
+    epoch = after.epochs[stage]
+    old, new = (planned_steps(begun.steps(stage), epoch) for begun in (before, after))
+    taken = _steps_of_finished(out / stage)
+    if new == old:
+        log.warning("%s of %d is less than an epoch of %d steps more: nothing is added.", STEPS[stage], new, epoch)
+        return
+    if taken is not None and taken < old:
+        log.warning("The %s stage ended at step %d, where validation stalled: more steps add nothing.", stage, taken)
+        return
+    (out / stage / "finished.json").unlink(missing_ok=True)
+    later = STAGES[STAGES.index(stage) + 1 :]
+    if any((out / name).exists() for name in later):
+        log.warning("The %s stage goes on to %d steps; the stage after it starts again.", stage, new)
+    _clear(out, later, force=True)
+
+
+def _steps_of_finished(folder: Path) -> int | None:
+    """Return the steps that a finished stage took; None where it is not finished, or where that is not known."""
+    try:
+        return int(read_record(folder / "finished.json")["steps"])
+    except (FileNotFoundError, NotADirectoryError, CheckpointError, KeyError, TypeError, ValueError):
+        return None
+
+
+def clear_stage(out: Path, stage: str) -> None:
+    """Delete what a training left in the folder of a stage."""
+    _clear(out, [stage], force=True)
+
+
+def _clear(out: Path, stages: Sequence[str], *, force: bool) -> None:
+    """Delete what an earlier training left in the folders of these stages, and nothing else.
 
     Raises `OutputError` where such files are there and `force` is not set.
     """
-    left = [file for stage in STAGES for pattern in STAGE_FILES for file in (run.out / stage).glob(pattern)]
+    left = [file for stage in stages for pattern in STAGE_FILES for file in (out / stage).glob(pattern)]
     for file in left:
         refuse_existing(file, force=force)
     for file in left:
-        file.unlink()
-    for stage in STAGES:
+        file.unlink(missing_ok=True)
+    for stage in stages:
         with suppress(OSError):  # it is not there, or holds files of somebody else
-            (run.out / stage).rmdir()
+            (out / stage).rmdir()
 
 
 def _seen_from(folder: Path, run: Run) -> Run:

@@ -2,29 +2,47 @@
 
 from __future__ import annotations
 
-import json
+import logging
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 import torch
 
 from eseg_zoo.config import Run, TrainingSettings
-from eseg_zoo.errors import ConfigError
+from eseg_zoo.errors import CheckpointError, ConfigError
+from eseg_zoo.images.image import tell
 from eseg_zoo.model.dense import Architecture
 from eseg_zoo.model.hvae import HVAE
-from eseg_zoo.output import make_folder, refuse_existing
+from eseg_zoo.output import make_folder, owning
 from eseg_zoo.patches.geometry import PatchGeometry
 from eseg_zoo.patches.source import Batch, PatchSource
 from eseg_zoo.progress import Watch
 from eseg_zoo.training.batches import StepBatches, validation_batches
-from eseg_zoo.training.data import LabelledImage, TrainingData, read_training_data
+from eseg_zoo.training.data import LabelledImage, TrainingData, open_pairs, read_training_data
+from eseg_zoo.training.durable import read_record, write_record
+from eseg_zoo.training.estimate import Estimate, step_cost
 from eseg_zoo.training.finish import finish
 from eseg_zoo.training.fit import Fitted, fit
-from eseg_zoo.training.folder import STAGES, prepare_folder, writing_to
+from eseg_zoo.training.folder import (
+    CHECKPOINTS,
+    STAGES,
+    Begun,
+    clear_stage,
+    epoch_steps,
+    planned_steps,
+    prepare_folder,
+    refuse_begun,
+    writing_to,
+)
+from eseg_zoo.training.inputs import records_of, require_same
 from eseg_zoo.training.paper import PaperSemiSupervised, PaperSupervised
-from eseg_zoo.training.processes import is_first
+from eseg_zoo.training.processes import counted, is_first, require_environment
+from eseg_zoo.training.saving import resumable, weights_in
 from eseg_zoo.training.stages import SemiSupervised, Stage, Supervised
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -36,6 +54,11 @@ class StagePlan:
     steps: int
     labelled: int
     unlabelled: int
+    epoch: int = 0  # steps of an epoch; 0 as long as they are not fixed
+
+    def within(self, epoch: int) -> StagePlan:
+        """Return the plan with its steps in whole epochs of so many."""
+        return replace(self, steps=planned_steps(self.steps, epoch), epoch=epoch)
 
 
 def plans(run: Run) -> list[StagePlan]:
@@ -55,20 +78,33 @@ def train_run(
 ) -> Path:  # fmt: skip
     """Train and return the path of `out/model.pt`; each stage has a folder beside it.
 
-    `pairs` are the images and labels, by default what the run's files hold. A stage's folder holds `metrics.csv`,
-    `best.ckpt` and `last.ckpt`. Ctrl-C, or a `watch` that is stopped, ends the training early and still writes the best
-    model so far; `resume` goes on with an unfinished training, whatever ended it, and gives the result that it would
-    have had. With `training.devices` above 1 the command line is started again for each of the other processes, which
-    end here without writing anything.
+    `pairs` are the images and labels, by default what the run's files hold. A stage's folder holds `metrics.csv` and
+    its checkpoints. Ctrl-C, or a `watch` that is stopped, ends the training early and still writes the best model so
+    far; `resume` goes on with an unfinished training, whatever ended it and when, and gives the result that it would
+    have had. With more steps than it was begun with it extends the training, a finished one too: a stage goes on from
+    its last step at the learning rate that a stage of so many steps has there, and a stage after it starts again.
+    Without a `preset` it is `default` where there is a GPU, else `small`. With `training.devices` above 1 the command
+    line is started again for each of the other processes, which end here without writing anything.
 
-    Raises `InputError` for unusable data, `ConfigError` when the settings differ from those of the training to resume,
-    `OutputError` when there is a model or an unfinished training in `out` already (unless `force`), or when it cannot
-    be written to, and `TrainingError` when the weights of a stage are no longer finite and it has no earlier ones that
-    were validated.
+    Raises `InputError` for unusable data and for images that are not those of the training to resume, `ConfigError`
+    when its settings were others, `OutputError` when there is a model or an unfinished training in `out` already
+    (unless `force`), while another process trains there, or when it cannot be written to, `CheckpointError` when
+    `run.json` is damaged, `StoppedError` after SIGTERM, and `TrainingError` when the weights of a stage are no longer
+    finite and it has no earlier ones that were validated.
     """
-    target, watch = run.out / "model.pt", watch or Watch()
-    refuse_existing(target, force=force or resume)
+    watch = watch or Watch()
     _check_machine(run.training)
+    with counted(run.training):
+        if is_first():
+            refuse_begun(run, force=force, resume=resume)
+        run = _with_preset(run, Begun.read(run.out) if resume else None)
+        return _train(run, pairs, force=force, resume=resume, watch=watch)
+
+
+def _train(run: Run, pairs: Sequence[LabelledImage] | None, *, force: bool, resume: bool, watch: Watch) -> Path:
+    """Train with settings that are complete, as `train_run` says."""
+    target = run.out / "model.pt"
+    pairs = open_pairs(run) if pairs is None else pairs
     data = read_training_data(run, pairs)
     architecture = run.network.architecture(
         channels=len(data.channel_names), classes=len(run.classes), voxel_size=data.voxel_size
@@ -78,20 +114,76 @@ def train_run(
     held_out = validation_batches(source, data.validation, run)
     hvae = _network(run, architecture)
     make_folder(run.out)
-    steps, seconds = 0, 0.0
-    with writing_to(run.out):
-        if is_first():
-            prepare_folder(run, force=force, resume=resume)
-        for plan in plans(run):
-            fitted = _fit(run, plan, hvae, source, data, held_out, watch)
-            steps, seconds = steps + fitted.steps, seconds + fitted.seconds
-            if fitted.interrupted:
-                break
-    if not is_first():
+    with owning(target) if is_first() else nullcontext():
+        with writing_to(run.out):
+            begun = _prepare(run, pairs, data, force=force, resume=resume)
+            planned = [plan.within(begun.epochs[plan.name]) for plan in plans(run)]
+            _tell_plan(run, planned, resumed=resume and not _has_checkpoint(run, planned))
+            estimate = Estimate({plan.name: (plan.steps, step_cost(plan, run, source.geometry)) for plan in planned})
+            steps, seconds = 0, 0.0
+            for plan in planned:
+                fitted = _fit(run, plan, hvae, source, data, held_out, watch, estimate)
+                steps, seconds = steps + fitted.steps, seconds + fitted.seconds
+                if fitted.interrupted:
+                    break
+        if not is_first():
+            return target
+        model = finish(run, data, held_out, hvae, architecture, steps=steps, seconds=seconds)
+        log.info("Writing %s.", target)
+        model.save(target, force=force or resume)
         return target
-    model = finish(run, data, held_out, hvae, architecture, steps=steps, seconds=seconds)
-    model.save(target, force=force or resume)
-    return target
+
+
+def _with_preset(run: Run, begun: Begun | None) -> Run:
+    """Return the settings with a preset: the one given, that of the training to resume, or one for this machine."""
+    if run.preset is not None:
+        return run
+    if begun:
+        return run.with_preset(str(begun.settings["preset"]))
+    on_gpu = device_of(run.training) != "cpu"
+    log.info(
+        "No preset is given: it is %s, as this %s.",
+        *(("default", "machine has a GPU") if on_gpu else ("small", "training is on a CPU")),
+    )
+    return run.with_preset("default" if on_gpu else "small")
+
+
+def device_of(settings: TrainingSettings) -> str:
+    """Return the kind of device that a training is on: cuda, mps or cpu."""
+    if settings.accelerator != "cpu":
+        if torch.cuda.is_available():
+            return "cuda"
+        if torch.backends.mps.is_available():
+            return "mps"
+    return "cpu"
+
+
+def _prepare(run: Run, pairs: Sequence[LabelledImage], data: TrainingData, *, force: bool, resume: bool) -> Begun:
+    """Return how the training is begun, or was, and make the folder ready; only the first process touches it."""
+    names = [str(path) for pair in zip(run.images, run.labels, strict=True) for path in pair]
+    epochs = {plan.name: epoch_steps(plan.steps, run.training.epoch_steps) for plan in plans(run)}
+    before, device = Begun.read(run.out) if resume else None, device_of(run.training)
+    if not is_first():
+        return Begun({}, [], {**epochs, **(before.epochs if before else {})}, device)
+    inputs = records_of(pairs, data.images, names)
+    if before and len(before.inputs) == len(inputs):  # else the settings differ, which is told
+        require_same(before.inputs, inputs)
+    return prepare_folder(run, inputs, epochs, device, force=force, resume=resume)
+
+
+def _has_checkpoint(run: Run, planned: Sequence[StagePlan]) -> bool:
+    return any((run.out / plan.name / name).exists() for plan in planned for name in CHECKPOINTS)
+
+
+def _tell_plan(run: Run, planned: Sequence[StagePlan], *, resumed: bool) -> None:
+    """Log what is trained on which device, before it begins."""
+    device = device_of(run.training)
+    where = f"the CPU with {tell(torch.get_num_threads(), 'thread')}" if device == "cpu" else device
+    stages = "; ".join(f"{plan.name.replace('_', '-')}, at most {plan.steps} steps" for plan in planned)
+    what = f"a {run.network.dims}D network (preset {run.preset})"
+    log.info("Training %s on %s, in %s: %s.", what, where, tell(len(planned), "stage"), stages)
+    if resumed:
+        log.info("No checkpoint was written before: the training starts at its first step.")
 
 
 def _check_machine(settings: TrainingSettings) -> None:
@@ -105,6 +197,7 @@ def _check_machine(settings: TrainingSettings) -> None:
             f"training.devices is {settings.devices}, the GPUs of this machine are {gpus}; accelerator: cpu needs none"
         )
     cpu = settings.accelerator == "cpu" or (settings.accelerator == "auto" and not torch.cuda.is_available())
+    require_environment(settings)
     if settings.precision == "16-mixed" and cpu:
         raise ConfigError("training.precision is 16-mixed, which needs a GPU; bf16-mixed runs anywhere")
 
@@ -117,19 +210,23 @@ def _network(run: Run, architecture: Architecture) -> HVAE:
 
 
 def _fit(
-    run: Run, plan: StagePlan, hvae: HVAE, source: PatchSource, data: TrainingData, held_out: list[Batch], watch: Watch
+    run: Run,
+    plan: StagePlan,
+    hvae: HVAE,
+    source: PatchSource,
+    data: TrainingData,
+    held_out: list[Batch],
+    watch: Watch,
+    estimate: Estimate,
 ) -> Fitted:
     """Train one stage, or take what it left if it was finished before; the network ends with its weights."""
     folder = run.out / plan.name
-    done = folder / "finished.json"
-    settings = _of_stage(run.training, plan.steps)
+    settings = run.training.model_copy(update={"steps": plan.steps, "epoch_steps": plan.epoch})
     stage = plan.kind(run, settings, hvae, source.geometry)
-    if done.exists():
-        kept = folder / "best.ckpt" if (folder / "best.ckpt").exists() else folder / "last.ckpt"
-        stage.load_state_dict(torch.load(kept, map_location="cpu", weights_only=True)["state_dict"])
+    found = _finished(folder, stage, validated=bool(held_out))
+    if found:
         stage.settle()
-        found = json.loads(done.read_text(encoding="utf-8"))
-        return Fitted(**{field.name: found[field.name] for field in fields(Fitted)})
+        return found
     batches = StepBatches(
         source,
         data.training_sections,
@@ -139,15 +236,29 @@ def _fit(
         labelled=plan.labelled,
         unlabelled=plan.unlabelled,
     )
-    fitted = fit(stage, batches, held_out, folder, name=plan.name, watch=watch)
+    start = resumable(folder, stage.state_dict(), validated=bool(held_out))
+    if start is None and is_first():
+        if any((folder / name).exists() for name in CHECKPOINTS):
+            log.warning("No checkpoint in %s can be gone on from: the stage starts again.", folder)
+        clear_stage(run.out, plan.name)
+    fitted = fit(
+        stage, batches, held_out, folder, name=plan.name, watch=watch, start=start, callbacks=[estimate.of(plan.name)]
+    )
     stage.settle()
     if is_first() and not fitted.interrupted:
-        done.write_text(json.dumps(asdict(fitted)) + "\n", encoding="utf-8")
+        write_record(folder / "finished.json", asdict(fitted))
     return fitted
 
 
-def _of_stage(settings: TrainingSettings, steps: int) -> TrainingSettings:
-    """Return the settings of the optimisation for a stage of at most this many steps, in epochs of equal length."""
-    epochs = max(round(steps / settings.epoch_steps), 1)
-    length = steps // epochs
-    return settings.model_copy(update={"steps": epochs * length, "epoch_steps": length})
+def _finished(folder: Path, stage: Stage, *, validated: bool) -> Fitted | None:
+    """Return what came of a stage that is over, whose weights are then in it; None where it has to be trained."""
+    try:
+        found = read_record(folder / "finished.json")
+        fitted = Fitted(**{field.name: found[field.name] for field in fields(Fitted)})
+        stage.load_state_dict(weights_in(folder, stage.state_dict(), validated=validated))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (CheckpointError, KeyError) as error:
+        log.warning("%s: this part of the stage is done again.", error)
+        return None
+    return fitted

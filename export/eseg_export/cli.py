@@ -30,6 +30,10 @@ def export(
             help="Texts of the package: em2d, em3d, fluorescence2d, fluorescence3d, or the path of your own YAML file."
         ),
     ] = None,
+    evaluation: Annotated[
+        Path | None,
+        typer.Option(help="Figures that `eseg evaluate --json` wrote, for README and picture."),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing package.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
@@ -46,6 +50,7 @@ def export(
         out,
         card=card,
         template=template,
+        evaluation=evaluation,
         force=force,
         progress=lambda step: messages.print(step, style="dim", soft_wrap=True),
     )

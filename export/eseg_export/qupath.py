@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import yaml
 from bioimageio.spec import ValidationContext
 from bioimageio.spec.model import v0_4
 from pydantic import ValidationError
 
 from eseg_export.finished import Plain, channels
+from eseg_export.yaml_text import to_yaml
 from eseg_zoo.errors import ExportError
 
 QUPATH = "model_qupath.yaml"  # QuPath opens YAML files whose names begin with 'model' or 'rdf'
@@ -26,6 +26,7 @@ def qupath_description(rdf: Plain) -> Plain:
     (given,), (returned,) = rdf["inputs"], rdf["outputs"]
     torchscript = rdf["weights"]["torchscript"]
     classes = enumerate(channels(returned))
+    pixel_size = rdf.get("config", {}).get("eseg", {}).get("pixel_size")
     return {
         "format_version": "0.4.10",
         "type": "model",
@@ -46,6 +47,8 @@ def qupath_description(rdf: Plain) -> Plain:
         "test_outputs": [returned["test_tensor"]["source"]],
         "sample_inputs": [given["sample_tensor"]["source"]],
         "sample_outputs": [returned["sample_tensor"]["source"]],
+        # Format 0.4 has no place where QuPath would look for the pixel size: this is for people to read.
+        **({"config": {"eseg": {"pixel_size": pixel_size}}} if pixel_size else {}),
         # TorchScript is all that QuPath reads of our formats; alone, it has no parent.
         "weights": {"torchscript": {key: torchscript[key] for key in ("source", "sha256", "pytorch_version")}},
     }
@@ -60,7 +63,7 @@ def write_qupath(rdf: Plain) -> bytes:
     except ValidationError as error:
         raise ExportError(f"the zoo's format 0.4 refuses {QUPATH}: {' '.join(str(error).split())}") from error
     note = "# Derived from rdf.yaml. For QuPath alone, which reads the halo of this older format only.\n"
-    return (note + yaml.safe_dump(description, sort_keys=False, allow_unicode=True, width=120)).encode()
+    return (note + to_yaml(description)).encode()
 
 
 def _tensor(tensor: Plain) -> Plain:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import asdict, dataclass
+from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
-import yaml
 from bioimageio.spec import ModelDescr, ValidationContext, get_package_content
 from bioimageio.spec.common import FileDescr
 from bioimageio.spec.dataset.v0_3 import LinkedDataset
@@ -21,6 +19,7 @@ from pydantic import ValidationError
 
 from eseg_export.card import Card
 from eseg_export.cover import draw_cover, draw_validation
+from eseg_export.evaluation import Evaluation
 from eseg_export.finished import RDF, FinishedPackage
 from eseg_export.names import channel_names
 from eseg_export.qupath import QUPATH, write_qupath
@@ -29,6 +28,7 @@ from eseg_export.template import Texts
 from eseg_export.tiling import STEP, TilingAxis, tiling
 from eseg_export.verify import Measurement
 from eseg_export.words import COVER, VALIDATION, Story
+from eseg_export.yaml_text import to_yaml
 from eseg_zoo.checkpoint import Checkpoint
 from eseg_zoo.colours import class_colours
 from eseg_zoo.config import Run
@@ -47,6 +47,8 @@ class Evidence:
     weights: spec.WeightsDescr
     measured: tuple[Measurement, ...]
     samples: Samples
+    date: datetime
+    evaluation: Evaluation | None = None
 
 
 def describe(checkpoint: Checkpoint, story: Story, evidence: Evidence, folder: Path) -> ModelDescr:
@@ -57,7 +59,7 @@ def describe(checkpoint: Checkpoint, story: Story, evidence: Evidence, folder: P
     readme, cover, validation = folder / README, folder / COVER, folder / VALIDATION
     readme.write_text(f"# {story.name}\n", encoding="utf-8")
     draw_cover(evidence.samples, checkpoint.class_names, cover)
-    draw_validation(evidence.samples, checkpoint, validation)
+    draw_validation(evidence.samples, checkpoint, validation, evidence.evaluation)
     try:
         # Without the network: the zoo's test of the finished package asks what has to be asked there.
         with ValidationContext(perform_io_checks=False):
@@ -71,8 +73,8 @@ def describe(checkpoint: Checkpoint, story: Story, evidence: Evidence, folder: P
                 inputs=[_input(checkpoint, story.texts, evidence.samples)],
                 outputs=[_output(checkpoint, story.texts, evidence.samples)],
                 weights=evidence.weights,
-                config=_config(checkpoint, story.texts, evidence.measured),
-                **_statements(story.card, story.texts),
+                config=_config(checkpoint, story.texts, evidence),
+                **_statements(story.card, story.texts, evidence.date),
             )
     except ValidationError as error:
         raise ExportError(f"the zoo's format refuses the description: {' '.join(str(error).split())}") from error
@@ -96,11 +98,10 @@ def package_files(model: ModelDescr, readme: Callable[[FinishedPackage], str]) -
         rdf["attachments"].append({"source": QUPATH, "sha256": sha256(files[QUPATH]).hexdigest()})
     finished = FinishedPackage(rdf, files)
     files[README] = readme(finished).encode()
-    text = yaml.safe_dump(rdf, sort_keys=False, allow_unicode=True, width=120)
-    return {RDF: text.encode(), **files}
+    return {RDF: to_yaml(rdf).encode(), **files}
 
 
-def _statements(card: Card, texts: Texts) -> dict[str, Any]:
+def _statements(card: Card, texts: Texts, date: datetime) -> dict[str, Any]:
     """Return what people state, and when; a field that nobody stated is left out."""
     stated = {
         "authors": list(card.authors),
@@ -111,7 +112,7 @@ def _statements(card: Card, texts: Texts) -> dict[str, Any]:
         "tags": list(dict.fromkeys((*texts.tags, *card.tags))),
         "links": list(texts.links),
         "version": card.version,
-        "timestamp": spec.Datetime(datetime.now(UTC)),
+        "timestamp": spec.Datetime(date),
         "git_repo": card.git_repo,
         "training_data": LinkedDataset(id=card.dataset_id) if card.dataset_id else None,
     }
@@ -132,7 +133,6 @@ def _input(checkpoint: Checkpoint, texts: Texts, samples: Samples) -> spec.Input
                     id=spec.AxisId(axis),
                     size=spec.ParameterizedSize(min=tile.min, step=STEP),
                     concatenable=True,
-                    **_scale(checkpoint, axis),
                 )
                 for axis, tile in _space(checkpoint)
             ),
@@ -151,7 +151,7 @@ def _output(checkpoint: Checkpoint, texts: Texts, samples: Samples) -> spec.Outp
         axes=[
             spec.BatchAxis(id=_BATCH),
             spec.ChannelAxis(id=_CHANNEL, channel_names=channel_names(checkpoint.class_names)),
-            *(_output_axis(checkpoint, axis, tile) for axis, tile in _space(checkpoint)),
+            *(_output_axis(axis, tile) for axis, tile in _space(checkpoint)),
         ],
         data=spec.IntervalOrRatioDataDescr(type="float32", range=(0.0, 1.0)),
         test_tensor=_file(samples.test_output),
@@ -159,34 +159,28 @@ def _output(checkpoint: Checkpoint, texts: Texts, samples: Samples) -> spec.Outp
     )
 
 
-def _output_axis(
-    checkpoint: Checkpoint, axis: str, tile: TilingAxis
-) -> spec.SpaceOutputAxis | spec.SpaceOutputAxisWithHalo:
+def _output_axis(axis: str, tile: TilingAxis) -> spec.SpaceOutputAxis | spec.SpaceOutputAxisWithHalo:
     # The offset is the default, and has to be written: JDLL reads no default. The halo changes nothing at the border of
     # the image: bioimageio.core pads by it as the network pads by its own margin, mirrored with the edge pixel.
+    # No axis has a unit or a scale, though the format would hold the pixel size: JDLL takes the scale for output size /
+    # input size. The pixel size is in `config.eseg`.
     size = spec.SizeReference(tensor_id=_INPUT, axis_id=spec.AxisId(axis), offset=0)
     if tile.halo == 0:
-        return spec.SpaceOutputAxis(id=spec.AxisId(axis), size=size, **_scale(checkpoint, axis))
-    return spec.SpaceOutputAxisWithHalo(id=spec.AxisId(axis), size=size, halo=tile.halo, **_scale(checkpoint, axis))
+        return spec.SpaceOutputAxis(id=spec.AxisId(axis), size=size)
+    return spec.SpaceOutputAxisWithHalo(id=spec.AxisId(axis), size=size, halo=tile.halo)
 
 
 def _space(checkpoint: Checkpoint) -> list[tuple[str, TilingAxis]]:
     return list(zip("zyx"[-checkpoint.dims :], tiling(checkpoint.geometry), strict=True))
 
 
-def _scale(checkpoint: Checkpoint, axis: str) -> dict[str, Any]:
-    """Return unit and scale where they are known; QuPath resamples by them, so a guess would do harm.
-
-    bioimageio computes `pixels * scale / scale` and wants whole numbers: with 0.01 it refuses a halo of 28, and makes
-    28 pixels of 29. In single precision the scale leaves room for the product, so the result is exact.
-    """
-    size = checkpoint.voxel_size.get(axis)
-    return {"unit": "micrometer", "scale": float(np.float32(size))} if size else {}
+def pixel_size(checkpoint: Checkpoint) -> dict[str, float]:
+    """Return the micrometres per pixel of the training images along each axis of the model; empty if unknown."""
+    return {axis: checkpoint.voxel_size[axis] for axis, _ in _space(checkpoint) if axis in checkpoint.voxel_size}
 
 
-def _config(checkpoint: Checkpoint, texts: Texts, measured: Sequence[Measurement]) -> spec.Config:
-    unit = "megapixel" if checkpoint.dims == 2 else "megavoxel"
-    speed = ", ".join(f"{m.weights_format} {m.seconds:.2g}" for m in measured)
+def _config(checkpoint: Checkpoint, texts: Texts, evidence: Evidence) -> spec.Config:
+    rounding = evidence.samples.reproducibility
     known_to_the_zoo = spec.BioimageioConfig(
         modality=texts.modality,
         task="semantic segmentation",
@@ -195,9 +189,12 @@ def _config(checkpoint: Checkpoint, texts: Texts, measured: Sequence[Measurement
         architecture_description="Ladder of latent means with valid convolutions, and a pixel classifier on them",
         model_parameter_count=sum(p.numel() for p in checkpoint.segmenter().parameters()),
         training=spec.TrainingDetails(training_duration=checkpoint.training.seconds / 3600),
-        inference_time=f"seconds per {unit} on one CPU thread: {speed}",
+        reproducibility_tolerance=[spec.ReproducibilityTolerance(**asdict(rounding.declared))],
     )
-    return spec.Config.model_validate({"bioimageio": known_to_the_zoo, "eseg": origin(checkpoint, measured)})
+    own = origin(checkpoint, evidence.measured) | {"reproducibility": rounding.figures()}
+    if evidence.evaluation is not None:
+        own["evaluation"] = evidence.evaluation.model_dump(mode="json", exclude_none=True)
+    return spec.Config.model_validate({"bioimageio": known_to_the_zoo, "eseg": own})
 
 
 def origin(checkpoint: Checkpoint, measured: Sequence[Measurement]) -> dict[str, Any]:
@@ -210,6 +207,7 @@ def origin(checkpoint: Checkpoint, measured: Sequence[Measurement]) -> dict[str,
             for one, colour in zip(checkpoint.classes, colours, strict=True)
         ],
         "channels": list(checkpoint.channel_names),
+        "pixel_size": pixel_size(checkpoint),
         "frequency_source": checkpoint.frequency_source,
         "prior_strength": checkpoint.prior_strength,
         "temperature": float(checkpoint.segmenter_state["temperature"]),

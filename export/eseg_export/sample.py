@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from io import BytesIO
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 import tifffile
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
+from eseg_export.precision import DEFAULT, Reproducibility, reproducibility
 from eseg_export.tiling import tiling
+from eseg_export.tracing import folded_segmenter
 from eseg_zoo.checkpoint import Checkpoint
 
 LARGEST = {2: 256, 3: 64}  # pixels a side, unless the declared minimum is larger: keeps the package small
@@ -28,8 +32,10 @@ class Samples:
     test_output: Path  # .npy, float32, (1, classes, *space), uncropped
     sample_input: Path  # .tif in the dtype of the training images
     sample_output: Path
-    image: Array
+    image: Array  # of the sample; the test tensors may be a crop of it
     probabilities: Array
+    shown: tuple[int, ...]  # size of the part that is no mirror image, from the first pixel
+    reproducibility: Reproducibility  # of the test output
 
 
 def image_of_size(checkpoint: Checkpoint, size: tuple[int, ...]) -> Array:
@@ -45,28 +51,68 @@ def image_of_size(checkpoint: Checkpoint, size: tuple[int, ...]) -> Array:
 
 
 def write_samples(checkpoint: Checkpoint, folder: Path) -> Samples:
-    """Write test tensors and sample images into `folder` and return where they are."""
-    segmenter = checkpoint.segmenter()
+    """Write test tensors and sample images into `folder` and return where they are.
+
+    The test tensors are the sample itself, or the crop of it that rounding on a GPU changes least where that changes
+    more of the sample than the zoo forgives.
+    """
+    network, tiles = folded_segmenter(checkpoint), tiling(checkpoint.geometry)
+    real = tuple(checkpoint.sample.shape[1:])
     size = []
-    for axis, length in zip(tiling(checkpoint.geometry), checkpoint.sample.shape[1:], strict=True):
+    for axis, length in zip(tiles, real, strict=True):
         whole_cells = min(length, LARGEST[checkpoint.dims]) // axis.stride * axis.stride
         size.append(max(axis.min, whole_cells))
-    image = image_of_size(checkpoint, tuple(size))
-    with torch.inference_mode():
-        probabilities = segmenter(torch.from_numpy(image)).numpy()
+    sample = _pair(checkpoint, network, image_of_size(checkpoint, tuple(size)))
+    test = _most_reproducible(checkpoint, network, sample, tuple(axis.min for axis in tiles))
     samples = Samples(
         folder / "test_input.npy",
         folder / "test_output.npy",
         folder / "sample_input.tif",
         folder / "sample_output.tif",
-        image,
-        probabilities,
+        sample.image,
+        sample.probabilities,
+        tuple(map(min, real, size)),
+        test.reproducibility,
     )
-    samples.test_input.write_bytes(_npy(image))
-    samples.test_output.write_bytes(_npy(probabilities))
-    samples.sample_input.write_bytes(_tiff(image[0].astype(checkpoint.image_dtype)))
-    samples.sample_output.write_bytes(_tiff(probabilities[0]))
+    samples.test_input.write_bytes(_npy(test.image))
+    samples.test_output.write_bytes(_npy(test.probabilities))
+    samples.sample_input.write_bytes(_tiff(sample.image[0].astype(checkpoint.image_dtype)))
+    samples.sample_output.write_bytes(_tiff(sample.probabilities[0]))
     return samples
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """An image, the checkpoint's probabilities of it, and what a GPU may do to them."""
+
+    image: Array
+    probabilities: Array
+    reproducibility: Reproducibility
+
+
+def _pair(checkpoint: Checkpoint, network: nn.Module, image: Array) -> _Pair:
+    with torch.inference_mode():
+        probabilities = checkpoint.segmenter()(torch.from_numpy(image)).numpy()
+    return _Pair(image, probabilities, reproducibility(network, image, probabilities))
+
+
+def _most_reproducible(checkpoint: Checkpoint, network: nn.Module, whole: _Pair, size: tuple[int, ...]) -> _Pair:
+    """Return the sample, or the crop of that size that reproduces better where the sample does not well enough."""
+    if whole.reproducibility.declared == DEFAULT:
+        return whole
+    crops = [
+        _pair(checkpoint, network, np.ascontiguousarray(whole.image[:, :, *place]))
+        for place in _places(whole.image.shape[2:], size)
+    ]
+    return min([whole, *crops], key=lambda pair: pair.reproducibility.tf32)
+
+
+def _places(image: tuple[int, ...], size: tuple[int, ...]) -> list[tuple[slice, ...]]:
+    """Return crops at the start, in the middle and at the end of each axis."""
+    starts = [sorted({0, (length - side) // 2, length - side}) for length, side in zip(image, size, strict=True)]
+    return [
+        tuple(slice(start, start + side) for start, side in zip(place, size, strict=True)) for place in product(*starts)
+    ]
 
 
 def _npy(array: Array) -> bytes:

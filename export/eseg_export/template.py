@@ -11,7 +11,7 @@ from string import Template
 from typing import Annotated, Any, Literal
 
 from bioimageio.spec.generic.v0_3 import CiteEntry
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from eseg_export.card import load_statements
 from eseg_zoo.errors import ConfigError
@@ -22,10 +22,15 @@ _BUILT_IN = "eseg_export.rdf_templates"
 ShortText = Annotated[str, Field(max_length=128)]
 
 
+def _whole(value: object) -> object:
+    """Return a number that was written down as one."""
+    return int(value) if isinstance(value, str) and value.isdecimal() else value
+
+
 class Texts(Settings):
     """The keys of a template; see `em2d.yaml` for what they mean."""
 
-    dims: Literal[2, 3] | None = None
+    dims: Annotated[Literal[2, 3] | None, BeforeValidator(_whole)] = None
     name: str
     description: str
     tags: tuple[str, ...]

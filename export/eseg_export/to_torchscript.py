@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from io import BytesIO
 from pathlib import Path
 from zipfile import ZipFile, ZipInfo
@@ -12,6 +13,8 @@ from bioimageio.spec.utils import get_sha256
 
 from eseg_export.tracing import example_image, folded_segmenter, known_warnings
 from eseg_zoo.checkpoint import Checkpoint
+
+_COUNTED = b"___torch_mangle_"
 
 
 def to_torchscript(checkpoint: Checkpoint, folder: Path) -> TorchscriptWeightsDescr:
@@ -25,7 +28,7 @@ def to_torchscript(checkpoint: Checkpoint, folder: Path) -> TorchscriptWeightsDe
         file = BytesIO()
         torch.jit.save(frozen, file)
     weights = folder / "weights.pt"
-    weights.write_bytes(_without_paths(file.getvalue()))
+    weights.write_bytes(_plain(file.getvalue()))
     return TorchscriptWeightsDescr(
         source=weights,
         sha256=get_sha256(weights),
@@ -35,11 +38,24 @@ def to_torchscript(checkpoint: Checkpoint, folder: Path) -> TorchscriptWeightsDe
     )
 
 
-def _without_paths(archive: bytes) -> bytes:
-    """Return the saved network without the records that say in which files on this disk its code was."""
-    stripped = BytesIO()
+def _plain(archive: bytes) -> bytes:
+    """Return the saved network without what this process has put into it: the same network is the same file.
+
+    Left out are the records that say in which files on this disk its code was, and an identifier of the writing. The
+    number that torch gives to the name of a class, which counts all networks traced so far, becomes its own count.
+    """
+    stripped, numbers = BytesIO(), dict[bytes, bytes]()
+
+    def recount(found: re.Match[bytes]) -> bytes:
+        return numbers.setdefault(found[0], b"%s%d" % (_COUNTED, len(numbers)))
+
     with ZipFile(BytesIO(archive)) as whole, ZipFile(stripped, "w") as rest:  # nothing is compressed, as torch wants it
         for name in whole.namelist():
-            if not name.endswith(".debug_pkl"):
-                rest.writestr(ZipInfo(name), whole.read(name))
+            if name.endswith(".debug_pkl") or name.endswith("/.data/serialization_id"):
+                continue
+            content = whole.read(name)
+            if name.endswith((".py", "/data.pkl")):  # the names stand on lines of their own, so their length is free
+                content = re.sub(_COUNTED + rb"\d+", recount, content)
+            renamed = re.sub(_COUNTED + rb"\d+", recount, name.encode()).decode()
+            rest.writestr(ZipInfo(renamed), content)
     return stripped.getvalue()

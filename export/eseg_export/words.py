@@ -8,18 +8,34 @@ from dataclasses import dataclass
 
 from eseg_export.card import Card
 from eseg_export.compatibility.verdicts import Verdict
+from eseg_export.evaluation import Evaluation
+from eseg_export.lettering import lettering
+from eseg_export.markdown import cell, table
+from eseg_export.names import checked_model_name
+from eseg_export.precision import Reproducibility
+from eseg_export.proof import differences_table, rounding_told, validation_section
 from eseg_export.qupath import QUPATH
 from eseg_export.template import PackageTemplate, Texts
 from eseg_export.tiling import tiling
 from eseg_export.verify import SIZES, TOLERANCE, Measurement
 from eseg_zoo.checkpoint import Checkpoint
 from eseg_zoo.colours import class_colours
+from eseg_zoo.errors import ConfigError
 from eseg_zoo.images.channels import default_names, tell_count
 
-_FORMAT_NAMES = {"pytorch_state_dict": "PyTorch state dict", "torchscript": "TorchScript", "onnx": "ONNX"}
 _UNKNOWN = "not stated"
 _LONGEST_DESCRIPTION = 512
 COVER, VALIDATION = "cover.png", "validation.png"
+
+
+@dataclass(frozen=True)
+class Results:
+    """What the export found out, for the README."""
+
+    measured: Sequence[Measurement] = ()
+    verdicts: Sequence[Verdict] = ()
+    reproducibility: Reproducibility | None = None
+    evaluation: Evaluation | None = None
 
 
 @dataclass(frozen=True)
@@ -32,20 +48,34 @@ class Story:
     card: Card
     template: PackageTemplate
 
-    def readme(
-        self, checkpoint: Checkpoint, measured: Sequence[Measurement] = (), verdicts: Sequence[Verdict] = ()
-    ) -> str:
+    def readme(self, checkpoint: Checkpoint, results: Results = Results()) -> str:
         """Return the README; raises `ConfigError` for a word that is not known."""
-        return self.template.fill_readme(readme_words(checkpoint, self, measured, verdicts))
+        return self.template.fill_readme(readme_words(checkpoint, self, results))
 
 
 def tell(checkpoint: Checkpoint, card: Card, template: PackageTemplate) -> Story:
     """Return the story of the model; a mistake anywhere in the template, its README included, is a `ConfigError`."""
     texts = template.fill(describing_words(checkpoint))
-    description = textwrap.shorten(card.description or texts.description, _LONGEST_DESCRIPTION, placeholder=" ...")
-    story = Story(card.name or texts.name, description, texts, card, template)
+    try:
+        name = checked_model_name(card.name or texts.name)
+    except ValueError as error:
+        raise ConfigError(f"{template.path}: name: {error}") from error
+    description = with_labels(card.description or texts.description, checkpoint.class_names)
+    story = Story(name, description, texts, card, template)
     story.readme(checkpoint)
     return story
+
+
+def with_labels(description: str, class_names: Sequence[str]) -> str:
+    """Return the description, and at its end the classes as ilastik counts them: it shows nothing else of them.
+
+    Both are cut off where they are too long together, the description to a quarter of the room at least.
+    """
+    labels = f"Labels: {', '.join(f'{number} {name}' for number, name in enumerate(class_names, start=1))}"
+    text = " ".join(description.split())
+    room = max(_LONGEST_DESCRIPTION - len(labels) - 1, _LONGEST_DESCRIPTION // 4)
+    text = textwrap.shorten(text, room, placeholder=" ...")
+    return textwrap.shorten(f"{text} {labels}", _LONGEST_DESCRIPTION, placeholder=" ...")
 
 
 def describing_words(checkpoint: Checkpoint) -> dict[str, str]:
@@ -67,13 +97,12 @@ def describing_words(checkpoint: Checkpoint) -> dict[str, str]:
         "margin": _per_axis([axis.margin for axis in checkpoint.geometry.axes]),
         "halo": _per_axis([tile.halo for tile in tiles]),
         "smallest_tile": _per_axis([tile.min for tile in tiles]),
+        "labels": ", ".join(f"*Label {number}* {name}" for number, name in enumerate(checkpoint.class_names, start=1)),
         "stride": _per_axis([tile.stride for tile in tiles]),
     }
 
 
-def readme_words(
-    checkpoint: Checkpoint, story: Story, measured: Sequence[Measurement], verdicts: Sequence[Verdict]
-) -> dict[str, str]:
+def readme_words(checkpoint: Checkpoint, story: Story, results: Results) -> dict[str, str]:
     """Return the words of the README: those of the YAML template, its texts, the card's and what was measured."""
     training, card, texts = checkpoint.training, story.card, story.texts
     citations = [f"- {entry.text}{_link(entry.doi, entry.url)}" for entry in (*texts.cite, *card.cite)]
@@ -86,12 +115,17 @@ def readme_words(
         "intended_use": card.intended_use or texts.intended_use,
         "limits": card.limits or texts.limits,
         "cover": COVER,
+        "pictures_note": _pictures_note(checkpoint.class_names),
         "validation_picture": VALIDATION,
-        "consumers_table": _consumers_table(verdicts),
+        "consumers_table": _consumers_table(results.verdicts),
         "qupath_steps": _qupath_steps(checkpoint),
+        "python_example": python_example(checkpoint),
+        "block": str(_block(checkpoint)),
+        "smallest_image": _sides([tile.min + _block(checkpoint) for tile in tiling(checkpoint.geometry)]),
         "classes_table": _classes_table(checkpoint),
-        "validation_table": validation_table(checkpoint),
-        "differences_table": _differences_table(measured, "megapixel" if checkpoint.dims == 2 else "megavoxel"),
+        "validation": validation_section(checkpoint, results.evaluation),
+        "reproducibility": "" if results.reproducibility is None else rounding_told(results.reproducibility),
+        "differences_table": differences_table(results.measured),
         "compared_sizes": ", ".join(sizes),
         "tolerance": f"{TOLERANCE:g}",
         "training_data": card.training_data or "Not stated by the authors.",
@@ -107,40 +141,68 @@ def readme_words(
     }
 
 
+def _block(checkpoint: Checkpoint) -> int:
+    """Return the N of `--blockwise=N` that the README proposes: a multiple of every stride."""
+    stride = max(axis.stride for axis in checkpoint.geometry.axes)
+    return stride * (32 if checkpoint.dims == 2 else 4)
+
+
 def _classes_table(checkpoint: Checkpoint) -> str:
     colours = class_colours(len(checkpoint.classes))
     labelled = checkpoint.training.labelled_pixels
     rows = [
         (
             index,
-            _cell(one.name),
+            cell(one.name),
             one.value,
             f"{labelled.get(one.name, 0):,}",
-            f"{100 * one.frequency:.2g} %",
+            f"{100 * one.frequency:.3g} %",
             f"`{colour}`",
         )
         for index, (one, colour) in enumerate(zip(checkpoint.classes, colours, strict=True))
     ]
-    return _table(("channel", "class", "label value", "labelled pixels", "assumed frequency", "colour"), rows)
+    return table(("channel", "class", "label value", "labelled pixels", "assumed frequency", "colour"), rows)
 
 
-def validation_table(checkpoint: Checkpoint) -> str:
-    """Return Dice per class as a Markdown table, or a sentence when nothing was held out."""
-    training = checkpoint.training
-    if "mean_dice" not in training.validation:
-        return "The model was trained without held-out labels: its quality was not measured."
-    rows = [
-        (_cell(name), _score(training.validation.get(f"dice/{name}")), f"{training.validation_pixels.get(name, 0):,}")
-        for name in checkpoint.class_names
-    ]
-    total = f"{sum(training.validation_pixels.values()):,}"
-    rows.append(("**mean**", f"**{_score(training.validation['mean_dice'])}**", total))
-    return _table(("class", "Dice", "held-out labelled pixels"), rows)
+def python_example(checkpoint: Checkpoint) -> str:
+    """Return Python code that segments a stack of slices with the zoo's software."""
+    many = len(checkpoint.channel_names) > 1
+    axes = "z, channel, y, x" if many else "z, y, x"
+    pixels = {
+        (2, False): "stack[:, None]",
+        (2, True): "stack",
+        (3, False): "stack[None, None]",
+        (3, True): "stack.swapaxes(0, 1)[None]",
+    }[checkpoint.dims, many]
+    given, returned = ("z, class, y, x", "z, y, x") if checkpoint.dims == 2 else ("1, class, z, y, x", "1, z, y, x")
+    dims = ", ".join(f'"{name}"' for name in ("batch", "channel", *"zyx"[-checkpoint.dims :]))
+    return "\n".join(
+        (
+            "```python",
+            "import bioimageio.core",
+            "import tifffile",
+            "",
+            f'stack = tifffile.imread("stack.tif").astype("float32")  # {axes}',
+            f"images = bioimageio.core.Tensor.from_numpy({pixels}, dims=({dims}))",
+            'predicted = bioimageio.core.predict(model="model.zip", inputs=images)',
+            f'probabilities = predicted.members["output"].data.to_numpy()  # {given}',
+            f"channels = probabilities.argmax(1)  # {returned}: channels of the table above",
+            "```",
+        )
+    )
 
 
-def _differences_table(measured: Sequence[Measurement], unit: str) -> str:
-    rows = [(_FORMAT_NAMES[m.weights_format], f"{m.difference:.1e}", f"{m.seconds:.2g}") for m in measured]
-    return _table(("weights", "largest difference", f"seconds per {unit}, one CPU thread"), rows)
+def _pictures_note(class_names: Sequence[str]) -> str:
+    """Return which names are not in the pictures, and what stands there."""
+    unwritten = lettering(class_names).unwritten
+    if not unwritten:
+        return ""
+    where = ", ".join(f"`channel {class_names.index(name)}` is {name}" for name in unwritten)
+    return f"In the pictures {where}: no font here has the letters."
+
+
+def _sides(pixels: Sequence[int]) -> str:
+    return " x ".join(map(str, pixels))
 
 
 def _consumers_table(verdicts: Sequence[Verdict]) -> str:
@@ -148,12 +210,12 @@ def _consumers_table(verdicts: Sequence[Verdict]) -> str:
         (
             verdict.consumer.name,
             verdict.outcome.text,
-            _cell(verdict.why),
-            _cell(f"{verdict.consumer.version}: {verdict.consumer.source}"),
+            cell(verdict.why),
+            cell(f"{verdict.consumer.version}: {verdict.consumer.source}"),
         )
         for verdict in verdicts
     ]
-    return _table(("software", "result", "why", "looked at"), rows)
+    return table(("software", "result", "why", "looked at"), rows)
 
 
 def _qupath_steps(checkpoint: Checkpoint) -> str:
@@ -165,23 +227,9 @@ def _qupath_steps(checkpoint: Checkpoint) -> str:
         " classifier. It is this model in the older format 0.4, from which QuPath takes the halo around its tiles; from"
         " `rdf.yaml` it does not, and the borders of tiles may show. This was read in QuPath's source and not tried in"
         " QuPath: look at the result before you trust it. In its dialog, set the pixel size to that of"
-        f" {pixel_size}, because format 0.4 has no field for it and QuPath proposes its own; where it lists `Class 0`,"
-        " `Class 1` ..., they are the channels of the table above. `rdf.yaml` carries the names, and the pixel size"
-        " where it is known."
+        f" {pixel_size}, because neither file can tell QuPath; where it lists `Class 0`, `Class 1` ..., they are the"
+        " channels of the table above. `rdf.yaml` carries their names."
     )
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|")
-
-
-def _score(dice: float | None) -> str:
-    return "not measured" if dice is None or dice != dice else f"{dice:.3f}"  # NaN: neither labelled nor predicted
 
 
 def _enumerate(names: Sequence[str]) -> str:

@@ -9,6 +9,7 @@ from scipy.special import log_softmax
 
 import vnc
 from eseg_zoo.calibration.correction import Correction
+from eseg_zoo.calibration.strengths import Strengths
 from vnc import CLASSES, UNSEEN, Volume, common_correction, judge, judge_method, thin_labels
 
 
@@ -103,7 +104,7 @@ def test_the_common_correction_finds_temperature_and_frequencies(
     found = common_correction(exact, volume, held_out=exact_held_out)
     np.testing.assert_allclose(found.temperature, 1, atol=0.1)
     np.testing.assert_allclose(found.frequencies, frequencies, atol=0.02)
-    np.testing.assert_allclose(found.shift, found.strength * np.log(found.frequencies * 5))
+    np.testing.assert_allclose(found.shift, found.strengths * np.log(found.frequencies * 5))
     cautious = common_correction(overconfident, volume, held_out=held_out)
     np.testing.assert_allclose(cautious.temperature, 2, rtol=0.1)
 
@@ -123,7 +124,8 @@ def test_the_correction_divides_and_then_adds_biases_and_shift(
     volume, exact, frequencies = noisy
     shift = np.log(frequencies / 0.2) / 2
     biases = np.array([0.2, -0.1, 0.3, 0, -0.4])
-    correction = Correction(2.0, biases, frequencies, strength=0.5, reason="")
+    dice = np.ones(5)
+    correction = Correction(2.0, biases, frequencies, Strengths(np.full(5, 0.5), dice, dice, dice), 1)
     monkeypatch.setattr(vnc, "common_correction", lambda *_, **__: correction)
     corrected = np.stack([exact(volume.raw[z]) / 2 + (biases + shift)[:, None, None] for z in UNSEEN])
     assert judge_method(exact, volume).corrected == judge(corrected, volume.labels["dense"][list(UNSEEN)])

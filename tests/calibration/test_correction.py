@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from scipy.special import log_softmax
+from scipy.special import log_softmax, softmax
 from scipy.stats import norm
 
 from eseg_zoo.calibration.correction import Correction, HeldOut, fit_correction
-from eseg_zoo.calibration.frequencies import consistent_frequencies, largest_strength, supported_strength
+from eseg_zoo.calibration.frequencies import estimate_frequencies
+from eseg_zoo.calibration.strengths import Strengths
 from eseg_zoo.calibration.temperature import fit_biases, fit_temperature
 
 RARE = np.array([0.05, 0.25, 0.7])
@@ -33,34 +34,36 @@ def unlabelled(**changes: Any) -> NDArray[np.float64]:
     return logits_of(np.random.default_rng(5).choice(3, 4000, p=RARE), seed=7, **changes)
 
 
+def correction(strengths: NDArray[np.float64], *, limit: float = 1, **dice: list[float]) -> Correction:
+    expected = {"none": [0.5] * 3, "chosen": [0.5] * 3, "full": [0.5] * 3} | dice
+    chosen = Strengths(strengths, **{name: np.array(values) for name, values in expected.items()})
+    return Correction(1.5, np.array([0.1, 0.2, -0.3]), RARE, chosen, limit)
+
+
 def test_the_correction_agrees_with_its_parts() -> None:
     known, seen = held_out(sharpness=2), unlabelled(sharpness=2)
-    found = fit_correction(known, seen, seed=3)
-    temperature = fit_temperature(known.logits, known.labels)
-    biases = fit_biases(known.logits / temperature, known.labels)
-    frequencies = consistent_frequencies(seen, temperature=temperature)
-    safe = largest_strength(seen / temperature + biases, frequencies, limit=1)
-    rng = np.random.default_rng(3)
-    strength = supported_strength(known.logits / temperature + biases, known.labels, frequencies, limit=safe, rng=rng)
+    found = fit_correction(known, seen)
+    weights = np.ones(len(known.labels))
+    temperature = fit_temperature(known.logits, known.labels, weights)
+    biases = fit_biases(known.logits / temperature, known.labels, weights)
+    frequencies = estimate_frequencies(softmax(seen / temperature, axis=1))
     assert found.temperature == pytest.approx(temperature, rel=1e-6)
     np.testing.assert_allclose(found.frequencies, frequencies, rtol=1e-4)
     np.testing.assert_allclose(found.biases, biases, atol=1e-6)
-    assert found.strength == strength
     assert found.temperature == pytest.approx(2, rel=0.15)
     np.testing.assert_allclose(found.frequencies, RARE, atol=0.03)
 
 
-def test_the_shift_is_the_strength_times_the_log_ratio_of_the_frequencies() -> None:
-    correction = Correction(1.5, np.array([0.1, 0.2, -0.3]), RARE, strength=0.4, reason="")
-    np.testing.assert_allclose(correction.shift, 0.4 * np.log(RARE / (1 / 3)))
+def test_the_shift_is_each_classs_strength_times_the_log_ratio_of_its_frequency() -> None:
+    strengths = np.array([0.4, 1, 0])
+    np.testing.assert_allclose(correction(strengths).shift, strengths * np.log(RARE / (1 / 3)))
 
 
 @pytest.mark.parametrize("shape", [(), (6,), (4, 5), (2, 3, 4)], ids=str)
 def test_calibrating_divides_by_the_temperature_and_adds_each_class_its_bias(shape: tuple[int, ...]) -> None:
-    correction = Correction(1.5, np.array([0.1, 0.2, -0.3]), RARE, strength=1, reason="")
     logits = np.random.default_rng(0).normal(size=(3, *shape))
     expected = [logits[0] / 1.5 + 0.1, logits[1] / 1.5 + 0.2, logits[2] / 1.5 - 0.3]
-    np.testing.assert_allclose(correction.calibrate(logits), expected)
+    np.testing.assert_allclose(correction(np.ones(3)).calibrate(logits), expected)
 
 
 def test_a_class_that_the_classifier_is_blind_to_in_unseen_images_gets_its_frequency_back() -> None:
@@ -83,49 +86,64 @@ def test_a_constant_added_to_the_logits_of_a_pixel_changes_nothing() -> None:
     expected = fit_correction(known, seen)
     assert found.temperature == pytest.approx(expected.temperature, rel=1e-6)
     np.testing.assert_allclose(found.frequencies, expected.frequencies, rtol=1e-4)
-    assert found.strength == expected.strength
+    np.testing.assert_array_equal(found.strengths, expected.strengths)
 
 
 def test_given_frequencies_are_taken_as_they_are() -> None:
     given = np.array([0.2, 0.3, 0.5])
     found = fit_correction(held_out(distance=4), unlabelled(distance=4), frequencies=given)
     assert found.frequencies is given
-    assert (found.strength, found.reason) == (1, "")
+    assert found.tell_weakening("abc") == ""
     np.testing.assert_allclose(found.shift, np.log(given * 3))
 
 
 @pytest.mark.parametrize("limit", [0, 0.3, 1])
 def test_the_limit_is_the_strength_when_nothing_speaks_against_it(limit: float) -> None:
-    few = held_out(10, distance=4)  # too few to speak
-    found = fit_correction(few, unlabelled(distance=4), limit=limit)
-    assert (found.strength, found.reason) == (limit, "")
+    found = fit_correction(held_out(200, distance=6), unlabelled(distance=6), limit=limit)
+    np.testing.assert_allclose(found.strengths, limit * 200 / 202)
+    assert found.tell_weakening("abc") == ""
 
 
-def test_a_shift_that_would_erase_a_class_is_weakened_and_the_reason_given() -> None:
+def test_few_held_out_strokes_weaken_the_shift_to_estimated_frequencies_and_it_is_said() -> None:
+    seen, few = unlabelled(distance=6), held_out(4, distance=6)
+    found = fit_correction(few, seen)
+    np.testing.assert_allclose(found.strengths, 4 / 6)
+    assert found.tell_weakening("abc") == "0.67: few strokes are held out"
+    np.testing.assert_allclose(fit_correction(few, seen, frequencies=RARE).strengths, 1)
+
+
+def test_a_shift_that_would_erase_a_class_is_weakened_and_the_class_named() -> None:
     found = fit_correction(held_out(5), unlabelled(sharpness=0.3), frequencies=np.array([1e-4, 0.3, 0.6999]))
-    assert 0 < found.strength < 1
-    assert found.reason == "more would erase a rare class"
+    assert found.strengths.min() < 1
+    told = found.tell_weakening(["synapse", "glia", "membrane"])
+    assert "at 1.00 the Dice of synapse would fall from " in told
 
 
-def test_a_shift_that_held_out_labels_speak_against_is_weakened_and_the_reason_given() -> None:
-    # Sharp where it sees the data, soft where it is labelled: only the labels can tell.
-    known = held_out(300, sharpness=1)
-    seen = unlabelled(distance=6)
-    wrong = np.array([0.7, 0.29, 0.01])
-    found = fit_correction(known, seen, frequencies=wrong)
-    alone = largest_strength(seen / found.temperature, wrong)
-    assert found.strength < alone
-    assert found.reason == "more would cost Dice on the held-out labels"
+def test_the_reason_names_each_strength_and_the_class_that_would_lose_most() -> None:
+    found = correction(np.array([0.25, 0.5, 1]), limit=1, none=[0.4, 0.5, 0.9], full=[0.3, 0.1, 0.95])
+    assert found.tell_weakening(["a", "b", "c"]) == (
+        "0.25 for a, 0.50 for b, 1.00 for c: at 1.00 the Dice of b would fall from 0.50 to 0.10"
+    )
+
+
+def test_where_no_class_would_be_lost_the_reason_is_the_mean() -> None:
+    found = correction(np.full(3, 0.4), limit=0.8, chosen=[0.6, 0.7, 0.8], full=[0.5, 0.6, 0.7])
+    assert found.tell_weakening("abc") == "0.40: a mean Dice of 0.700 is expected with it, 0.600 at 0.80"
+    assert correction(np.full(3, 0.8), limit=0.8).tell_weakening("abc") == ""
+
+
+def test_the_pixels_of_a_stroke_count_once() -> None:
+    known, seen = held_out(10, sharpness=3), unlabelled(sharpness=3)
+    often = np.repeat(np.arange(30), 20)
+    repeated = fit_correction(HeldOut(known.logits[often], known.labels[often], often), seen)
+    once = fit_correction(known, seen)
+    assert repeated.temperature == pytest.approx(once.temperature, rel=1e-4)
+    np.testing.assert_allclose(repeated.strengths, once.strengths)
 
 
 def test_without_labels_the_temperature_is_1_and_the_frequencies_are_found() -> None:
     nothing = HeldOut(np.zeros((0, 3)), np.zeros(0, np.int64))
     found = fit_correction(nothing, unlabelled(distance=4))
-    assert (found.temperature, found.strength, found.reason) == (1, 1, "")
-    np.testing.assert_allclose(found.frequencies, RARE, atol=0.02)
-
-
-def test_one_seed_gives_one_correction() -> None:
-    first, again = (fit_correction(held_out(), unlabelled(), seed=4) for _ in range(2))
-    assert (first.temperature, first.strength) == (again.temperature, again.strength)
-    np.testing.assert_array_equal(first.frequencies, again.frequencies)
+    assert found.temperature == 1
+    np.testing.assert_allclose(found.strengths, 1 / 3)
+    np.testing.assert_allclose(found.frequencies, RARE, atol=0.03)

@@ -7,7 +7,20 @@ import pytest
 from numpy.typing import NDArray
 from scipy.special import softmax
 
-from eseg_zoo.calibration.temperature import fit_biases, fit_temperature
+from eseg_zoo.calibration import temperature
+from eseg_zoo.calibration.temperature import label_weights
+
+
+def fit_temperature(
+    logits: NDArray[np.float64], labels: NDArray[np.int64], strokes: NDArray[np.int64] | None = None
+) -> float:
+    return temperature.fit_temperature(logits, labels, label_weights(labels, strokes))
+
+
+def fit_biases(
+    logits: NDArray[np.float64], labels: NDArray[np.int64], strokes: NDArray[np.int64] | None = None
+) -> NDArray[np.float64]:
+    return temperature.fit_biases(logits, labels, label_weights(labels, strokes))
 
 
 def labelled_logits(pixels: int = 20_000) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
@@ -72,3 +85,22 @@ def test_one_label_of_a_class_among_hundreds_hardly_moves_the_biases(mistakes: i
     rare = np.flatnonzero((labels == 2) & ((logits.argmax(1) != 2) == mistakes))[0]
     chosen = [*common, rare]
     assert np.abs(fit_biases(logits[chosen], labels[chosen])).max() < 0.1
+
+
+def test_the_pixels_of_a_stroke_say_as_much_as_one_label() -> None:
+    np.testing.assert_allclose(label_weights(np.array([0, 0, 0, 1]), np.array([7, 7, 7, 2])), [1 / 3, 1 / 3, 1 / 3, 1])
+    np.testing.assert_array_equal(label_weights(np.array([0, 1]), None), [1, 1])
+    logits, labels = labelled_logits(40)
+    often, strokes = np.repeat(np.arange(40), 25), np.repeat(np.arange(40), 25)
+    for fit in (fit_temperature, fit_biases):
+        of_strokes = fit(3 * logits[often], labels[often], strokes)
+        np.testing.assert_allclose(of_strokes, fit(3 * logits, labels), rtol=1e-4, atol=1e-6)
+        assert np.abs(of_strokes - fit(3 * logits[often], labels[often])).max() > 0.01
+
+
+def test_the_fewer_strokes_the_closer_is_the_temperature_to_1() -> None:
+    logits, labels = labelled_logits(900)
+    found = [fit_temperature(3 * logits, labels, np.arange(900) // each) for each in (300, 30, 3, 1)]
+    assert 1 < found[0] < found[1] < found[2] < found[3]
+    assert found[3] == pytest.approx(3, rel=0.15)
+    assert found[0] < 2

@@ -47,7 +47,7 @@ def test_models_and_cards_may_be_paths_texts_and_objects(
 ) -> None:
     made: list[tuple[Checkpoint, Story]] = []
 
-    def make(checkpoint: Checkpoint, story: Story, folder: Path, progress: object) -> tuple[Path, tuple[()], tuple[()]]:
+    def make(checkpoint: Checkpoint, story: Story, folder: Path, *_: object) -> tuple[Path, tuple[()], tuple[()]]:
         made.append((checkpoint, story))
         (folder / "package.zip").write_bytes(b"made")
         return folder / "package.zip", (), ()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 from eseg_export.cli import app, main
+from eseg_export.finished import read_package
 from typer.testing import CliRunner
 
 from eseg_zoo.errors import CheckpointError
@@ -35,6 +37,20 @@ def test_a_successful_export_ends_with_what_was_measured_and_what_runs_it(model_
     assert "arning" not in result.output
 
 
+@pytest.mark.usefixtures("without_zoo_tests")
+def test_an_evaluation_is_handed_on(model_path: Path, tmp_path: Path) -> None:
+    figures = tmp_path / "figures.json"
+    names = ("membrane", "cytoplasm", "mito|chondrion")
+    dice, pixels = dict.fromkeys(names, 0.5), dict.fromkeys(names, 7)
+    figures.write_text(json.dumps({"mean_dice": 0.5, "dice": dice, "pixels": pixels}))
+    out = tmp_path / "new/package.zip"
+    result = CliRunner().invoke(
+        app, ["--ckpt", str(model_path), "--out", str(out), "--evaluation", str(figures)], catch_exceptions=False
+    )
+    assert result.exit_code == 0
+    assert "| **mean** | **0.500** | 21 |" in read_package(out).files["README.md"].decode()
+
+
 def test_an_error_is_one_line_and_exit_1(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -44,7 +60,7 @@ def test_an_error_is_one_line_and_exit_1(
     assert ended.value.code == 1
     shown = capsys.readouterr()
     assert shown.out == ""
-    assert shown.err.splitlines()[-1] == f"error: {tmp_path / 'nothing.pt'} does not exist"
+    assert shown.err.splitlines()[-1] == f"error: {tmp_path / 'nothing.pt'} does not exist in {tmp_path}"
 
 
 def test_debug_shows_the_error_itself(tmp_path: Path) -> None:

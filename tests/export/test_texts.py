@@ -10,10 +10,11 @@ import pytest
 from eseg_export.card import Card, card_of
 from eseg_export.names import channel_names
 from eseg_export.package import export
+from eseg_export.proof import validation_table
 from eseg_export.rdf import origin
 from eseg_export.template import load_template
 from eseg_export.tiling import TilingAxis
-from eseg_export.words import describing_words, tell, validation_table
+from eseg_export.words import describing_words, tell
 
 from eseg_zoo.checkpoint import Checkpoint
 from eseg_zoo.colours import class_colours
@@ -34,7 +35,7 @@ def written(folder: Path, text: str) -> Card:
     [
         ("licence: MIT", r"card\.yaml: licence is not a setting; did you mean license\?"),
         ("license: CC-BY-4", r"card\.yaml: license: 'CC-BY-4' is not an SPDX identifier; did you mean CC-BY-4\.0\?"),
-        ("name: ε-Seg model", r"card\.yaml: name is 'ε-Seg model'"),
+        ("name: ε-Seg model", r"card\.yaml: name: 'ε-Seg model' is not a name of a model; it must have 5 to 64"),
         ("authors: [{name: Ada, orcid: 0000-0001-2345-6780}]", r"card\.yaml: authors\.0\.orcid"),
         ("cite: [{text: a paper}]", r"card\.yaml: cite\.0: .*doi.*url"),
         ("version: first", r"card\.yaml: version: .*'first'"),

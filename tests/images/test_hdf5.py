@@ -261,7 +261,7 @@ def test_damaged_pixels_are_refused_where_they_are_read(path: Path) -> None:
 
 
 def test_a_file_that_is_not_there_is_named(path: Path) -> None:
-    assert refusal(path / "d", axes="zyx") == f"{path}/d does not exist"
+    assert refusal(path / "d", axes="zyx") == f"{path}/d does not exist, as there is no {path.name} in {path.parent}"
 
 
 def test_a_path_inside_another_file_is_refused(tmp_path: Path) -> None:

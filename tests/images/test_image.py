@@ -125,8 +125,8 @@ def test_the_description_tells_what_was_understood(tmp_path: Path) -> None:
 
 
 def test_what_is_not_there_is_named(tmp_path: Path) -> None:
-    assert refusal(tmp_path / "v.tif") == f"{tmp_path / 'v.tif'} does not exist"
-    assert refusal(tmp_path / "v.zarr") == f"{tmp_path / 'v.zarr'} does not exist"
+    assert refusal(tmp_path / "v.tif") == f"{tmp_path / 'v.tif'} does not exist in {tmp_path}"
+    assert refusal(tmp_path / "v.zarr") == f"{tmp_path / 'v.zarr'} does not exist in {tmp_path}"
 
 
 def test_a_broken_link_is_called_one(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +16,13 @@ from sklearn.metrics import roc_auc_score
 from eseg_zoo.api import Model
 from eseg_zoo.checkpoint import Checkpoint
 from eseg_zoo.errors import InputError, OutputError
+from eseg_zoo.images.opening import open_image
 from eseg_zoo.inference.evaluate import Evaluation
 from eseg_zoo.inference.reliability import write_reliability_plot
+from eseg_zoo.labels.landmarks import landmarks_of
 from eseg_zoo.metrics import Confusion, Reliability, entropy
+from eseg_zoo.patches.anchors import AnchorSet
+from eseg_zoo.patches.sections import sections_of
 
 STACK = np.random.default_rng(0).integers(0, 255, (3, 40, 56), dtype=np.uint8)
 LABELS = np.random.default_rng(1).integers(0, 4, STACK.shape, dtype=np.uint8)  # 0: not labelled
@@ -89,3 +94,25 @@ def test_the_reliability_plot_is_a_picture_and_not_overwritten(evaluation: Evalu
         assert len(np.unique(np.asarray(picture.convert("L")))) > 10
     with pytest.raises(OutputError, match="exists already"):
         write_reliability_plot(path, evaluation, force=False)
+
+
+def test_labels_that_the_model_was_trained_on_are_told(
+    checkpoint: Checkpoint, caplog: pytest.LogCaptureFixture
+) -> None:
+    labelled = np.argwhere(LABELS[2] > 0)[::40]
+    anchors = AnchorSet.of(np.insert(labelled, 0, 2, axis=1), LABELS[2][tuple(labelled.T)].astype(np.int64) - 1)
+    landmarks = landmarks_of(sections_of(open_image(STACK, axes="zyx"), 2), anchors)
+    trained = Model(replace(checkpoint, training=replace(checkpoint.training, landmarks=landmarks)))
+    unseen = trained.evaluate(STACK, LABELS, axes="zyx", slices="0-1", device="cpu")
+    assert not unseen.familiar
+    assert not unseen.figures()["trained_on"]
+    assert not caplog.messages
+    both = trained.evaluate(STACK, LABELS, axes="zyx", tile=16, device="cpu")
+    assert both.familiar == set(range(len(landmarks)))
+    assert both.figures()["trained_on"]
+    (line,) = caplog.messages
+    count = len(landmarks)
+    assert line == (
+        f"The model was trained on some of these labels ({count} of the {count} that it knows again): the figures "
+        "flatter it; evaluate it on other images or slices"
+    )

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from eseg_export.consumer_tiles import cut_by_ilastik
 from eseg_export.sample import image_of_size
 from eseg_export.tiling import TilingAxis, tiling
 from eseg_export.verify import SIZES, one_thread
@@ -19,7 +20,6 @@ from interop.compare import Array
 
 # Below the declared minimum, which deepImageJ ignores, and below one cell of the network's grid.
 TINY = {2: (1, 7, 5), 3: (1, 1, 7, 5)}
-TILE = {2: (512, 512), 3: (16, 64, 64)}  # without its halo; ilastik takes about 512 in 2D and 64 in 3D
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,8 @@ def package_cases(subject: Subject) -> Cases:
 
 def tiled_cases(subject: Subject) -> Cases:
     """Return the test tensor, and one tile with its halo out of the middle of a larger image, as ilastik asks."""
-    axes, size = subject.tiling, TILE[subject.checkpoint.dims]
+    axes = subject.tiling
+    size = [cut.tile - 2 * cut.halo for cut in cut_by_ilastik([axis.declared for axis in axes], [1] * len(axes))]
     whole = image_of_size(subject.checkpoint, tuple(n + 4 * axis.halo for n, axis in zip(size, axes, strict=True)))
     outer = [slice(axis.halo, n + 3 * axis.halo) for n, axis in zip(size, axes, strict=True)]
     inner = [slice(2 * axis.halo, n + 2 * axis.halo) for n, axis in zip(size, axes, strict=True)]

@@ -133,14 +133,17 @@ def _uneven_image(subject: Subject, *, on_grid: bool) -> Array:
     """Return an image of several tiles, a different number of pixels along each axis."""
     size = []
     for i, axis in enumerate(subject.tiling, start=1):
-        several = max(2 * axis.min, axis.min + _larger(subject))
+        several = axis.min + _larger(subject) + 2 * axis.stride
+        if subject.checkpoint.dims == 2:
+            several = max(2 * axis.min, several)
         size.append(several // axis.stride * axis.stride + (axis.stride if on_grid else 1) * i)
     return image_of_size(subject.checkpoint, tuple(size))
 
 
 def _larger(subject: Subject) -> int:
     """Return the pixels by which tiles are larger than the smallest: --blockwise=N."""
-    return 8 * max(axis.stride for axis in subject.tiling)
+    stride = max(axis.stride for axis in subject.tiling)
+    return 8 * stride if subject.checkpoint.dims == 2 else stride  # the smallest tiles of a volume are large
 
 
 def _tiled(environment: Environment, verb: str, subject: Subject, image: Array, folder: Path) -> tuple[Array, str]:

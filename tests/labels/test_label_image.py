@@ -124,3 +124,38 @@ def test_chunks_of_a_zarr_that_were_never_written_are_not_read(
     with pytest.raises(InputError, match="which has no class name"):  # what was never written is 0, which is no class
         LabelImage.of(pixels, image, classes=CLASSES, unlabelled=255, dims=dims).anchors()
     assert len(regions) == 1
+
+
+@pytest.mark.parametrize(
+    ("shape", "image", "axes"),
+    [
+        ((1, 4, 5), (4, 5), "yx"),
+        ((4, 5, 1), (4, 5), "yx"),
+        ((1, 1, 4, 5), (4, 5), "yx"),
+        ((1, 3, 4, 5), (3, 4, 5), "zyx"),
+        ((3, 1, 4, 5), (3, 4, 5), "zyx"),
+        ((1, 4, 5), (3, 4, 5, 2), "zyxc"),
+    ],
+    ids=str,
+)
+def test_labels_may_have_axes_of_length_1(
+    tmp_path: Path, shape: tuple[int, ...], image: tuple[int, ...], axes: str
+) -> None:
+    if axes == "zyxc":
+        image = (1, *image[1:])
+    values = np.random.default_rng(0).choice([0, 7, 3], shape).astype(np.uint8)
+    np.save(tmp_path / "labels.npy", values)
+    of = open_image(np.zeros(image), axes=axes)
+    pixels = open_image(tmp_path / "labels.npy", usual_axes=axes.replace("c", ""))
+    found = LabelImage.of(pixels, of, classes=CLASSES, unlabelled=0, dims=2)
+    indices = np.array([whole(found, number) for number in range(len(found.sections))])
+    np.testing.assert_array_equal(indices.ravel(), np.select([values.ravel() == 7, values.ravel() == 3], [0, 1], -1))
+
+
+def test_labels_of_one_slice_of_a_stack_are_told_what_is_expected() -> None:
+    with pytest.raises(InputError) as caught:
+        labels_of(np.zeros((4, 5), np.uint8), "yx", np.zeros((14, 4, 5)), "zyx", unlabelled=9)
+    assert str(caught.value).endswith(": it is one slice, but all 14 are expected, with 9 where nothing is labelled")
+    with pytest.raises(InputError) as caught:
+        labels_of(np.zeros((4, 6), np.uint8), "yx", np.zeros((14, 4, 5)), "zyx")
+    assert "expected" not in str(caught.value)

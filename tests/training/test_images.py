@@ -431,3 +431,28 @@ def test_what_was_understood_is_told_once_for_each_image(
         read(files["OME-Zarr"][0], strokes())
     (line,) = [line for line in caplog.messages if "slices of" in line]
     assert line == f"{files['OME-Zarr'][0]}: 3 slices of 44 x 48, 1 channel, uint8, 40 x 8 x 8 nm"
+
+
+# ----------------------------------------------------------------------------------------- labels that lack parts
+
+
+@pytest.mark.parametrize("kind", ["zarr", "h5"])
+def test_chunks_of_labels_that_were_never_written_hold_no_label_and_are_told(
+    tmp_path: Path, model: Model, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / f"strokes.{kind}"
+    if kind == "zarr":
+        array: Any = zarr.create_array(path, shape=strokes().shape, dtype="u1", chunks=(1, 8, 8), fill_value=0)
+    else:
+        array = h5py.File(path, "w").create_dataset("strokes", strokes().shape, "u1", chunks=(1, 8, 8), fillvalue=0)
+    for z, y, x in np.ndindex(strokes().shape[0], *(n // 8 for n in strokes().shape[1:])):
+        block = np.s_[z : z + 1, 8 * y : 8 * y + 8, 8 * x : 8 * x + 8]
+        if strokes()[block].any():
+            array[block] = strokes()[block]
+    if kind == "h5":
+        array.file.close()
+    assert_same(train(pixels(), path, axes="zyx", **SETTINGS), model)
+    told = [record.getMessage() for record in caplog.records if "nothing is labelled there" in record.getMessage()]
+    assert len(told) == (kind == "h5") or "lacks" in told[0]
+    with pytest.raises(InputError):
+        train(pixels(), path, axes="zyx", unlabelled=255, **SETTINGS)

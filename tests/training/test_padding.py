@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from eseg_zoo.calibration.correction import Correction, HeldOut
+from eseg_zoo.calibration.strengths import Strengths
 from eseg_zoo.config import Run
 from eseg_zoo.errors import InputError
 from eseg_zoo.model.hvae import HVAE
@@ -165,7 +166,7 @@ def seen_by_em(monkeypatch: pytest.MonkeyPatch) -> list[NDArray[np.float32]]:
 
     def note(held_out: HeldOut, unlabelled: NDArray[np.float32], **_: Any) -> Correction:
         seen.append(unlabelled)
-        return Correction(1.0, np.zeros(2), np.full(2, 0.5), strength=1, reason="")
+        return Correction(1.0, np.zeros(2), np.full(2, 0.5), Strengths(*np.ones((4, 2))), 1)
 
     monkeypatch.setattr("eseg_zoo.training.finish.fit_correction", note)
     return seen

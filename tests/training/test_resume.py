@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tifffile
 import torch
 
 from eseg_zoo.checkpoint import Checkpoint
 from eseg_zoo.config import Run, load_run
-from eseg_zoo.errors import ConfigError, OutputError
+from eseg_zoo.errors import ConfigError, InputError, OutputError, StoppedError
 from eseg_zoo.training import fit as fit_module
 from eseg_zoo.training.paper import PaperSemiSupervised, PaperSupervised
 from eseg_zoo.training.run import plans, train_run
@@ -322,6 +323,113 @@ def test_resume_without_a_training_starts_one_but_never_replaces_a_model(inputs:
     assert (run.out / "model.pt").read_bytes() == b"precious"
     (run.out / "model.pt").unlink()
     assert Checkpoint.load(train_run(run, resume=True)).training.steps == 6
+
+
+def test_a_training_that_was_killed_in_its_first_epoch_starts_again_and_says_so(
+    folder: Path,
+    uninterrupted: Callable[[str], Path],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    expected, run = uninterrupted("plain"), run_of(folder, "plain", out="killed at once")
+    with monkeypatch.context() as planted:
+        at_step(planted, Supervised, 1, crash)
+        with pytest.raises(CrashError):
+            train_run(run)
+    with pytest.raises(OutputError, match="unfinished training; --resume goes on"):
+        train_run(run)
+    with caplog.at_level("INFO", "eseg_zoo"):
+        assert_same_training(train_run(run, resume=True).parent, expected)
+    assert "No checkpoint was written before: the training starts at its first step." in caplog.messages
+
+
+def test_ctrl_c_in_the_first_epoch_leaves_what_can_be_resumed(
+    folder: Path, uninterrupted: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected, run = uninterrupted("plain"), run_of(folder, "plain", out="stopped at once")
+    with monkeypatch.context() as planted:
+        at_step(planted, Supervised, 1, press_ctrl_c)
+        assert Checkpoint.load(train_run(run)).training.steps == 2
+    with pytest.raises(OutputError, match="unfinished training; --resume goes on"):  # not: model.pt exists
+        train_run(run)
+    assert_same_training(train_run(run, resume=True).parent, expected)
+
+
+def test_sigterm_ends_a_training_in_one_line_and_it_resumes_to_the_same_bits(
+    folder: Path, uninterrupted: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected, run = uninterrupted("plain"), run_of(folder, "plain", out="terminated")
+    with monkeypatch.context() as planted:
+        at_step(planted, Supervised, 4, lambda: os.kill(os.getpid(), signal.SIGTERM))
+        with pytest.raises(StoppedError, match="SIGTERM ended the training after step 5; --resume goes on"):
+            train_run(run)
+    assert_same_training(train_run(run, resume=True).parent, expected)
+
+
+@pytest.mark.parametrize("stage", ["supervised", "semi_supervised"])
+def test_more_steps_extend_a_finished_training_from_where_it_was(
+    folder: Path, uninterrupted: Callable[[str], Path], caplog: pytest.LogCaptureFixture, stage: str
+) -> None:
+    out = f"extended {stage}"
+    shutil.copytree(uninterrupted("plain"), folder / out)
+    first = torch.load(folder / out / stage / "last.ckpt", weights_only=True)
+    changes = {"training": TRAINING, "semi_supervised": SEMI_SUPERVISED}
+    changed = "training" if stage == "supervised" else stage
+    changes[changed] = changes[changed] | {"steps": 12}
+    model = Checkpoint.load(train_run(run_of(folder, "plain", out=out, **changes), resume=True))
+    assert model.training.steps == 12 + 6
+    last = torch.load(folder / out / stage / "last.ckpt", weights_only=True)
+    assert (first["global_step"], last["global_step"]) == (6, 12)
+    seen = [path.name for path in (folder / out / stage).glob("metrics*.csv")]
+    assert sorted(seen) == ["metrics.1.csv", "metrics.csv"], "it went on, and did not start anew"
+    restarted = "The supervised stage goes on to 12 steps; the stage after it starts again." in caplog.messages
+    assert restarted is (stage == "supervised")
+
+
+def test_a_stage_that_stopped_early_is_not_extended(
+    folder: Path, uninterrupted: Callable[[str], Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    shutil.copytree(uninterrupted("early stopping"), folder / "not extended")
+    training = VARIANTS["early stopping"]["training"] | {"steps": 30}
+    run = run_of(folder, "early stopping", out="not extended", training=training)
+    assert_same_training(train_run(run, resume=True).parent, uninterrupted("early stopping"))
+    assert any("ended at step 6, where validation stalled: more steps add nothing" in text for text in caplog.messages)
+
+
+def test_workers_may_differ_and_fewer_steps_may_not(unfinished: Path) -> None:
+    fewer = run_of(unfinished, "plain", training=TRAINING | {"steps": 3})
+    with pytest.raises(ConfigError, match=r"other settings \(training.steps\)"):
+        train_run(fewer, resume=True)
+    with pytest.raises(ConfigError, match=r"other settings \(training.devices\)"):
+        train_run(run_of(unfinished, "plain", training=TRAINING | {"devices": 2}), resume=True)
+    train_run(run_of(unfinished, "plain", training=TRAINING | {"workers": 1}), resume=True)
+
+
+@pytest.mark.parametrize("name", ["image.tif", "labels.tif"])
+def test_a_file_with_other_pixels_is_named_and_one_with_another_time_is_not(unfinished: Path, name: str) -> None:
+    run, path = run_of(unfinished, "plain"), unfinished / name
+    pixels = tifffile.imread(path)
+    flipped = pixels.copy()
+    flipped[0, 6, 8] ^= 5
+    tifffile.imwrite(path, flipped, photometric="minisblack")
+    with pytest.raises(InputError, match=rf"{name} has changed since the training began") as caught:
+        train_run(run, resume=True)
+    assert "\n" not in str(caught.value)
+    tifffile.imwrite(path, pixels, photometric="minisblack")
+    os.utime(path, (1, 1))
+    train_run(run, resume=True)
+
+
+def test_a_training_that_chose_its_preset_keeps_it(inputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    changes = {"preset": None, "training": {"steps": 2, "epoch_steps": 1, "batch_size": 2}}
+    run = run_of(inputs, "plain", **changes, semi_supervised={"steps": 0})
+    with monkeypatch.context() as planted:
+        at_step(planted, Supervised, 1, crash)
+        planted.setattr("eseg_zoo.training.run.device_of", lambda settings: "cpu")
+        with pytest.raises(CrashError):
+            train_run(run)
+    monkeypatch.setattr("eseg_zoo.training.run.device_of", lambda settings: "cuda")  # where it would be another
+    assert Checkpoint.load(train_run(run, resume=True)).settings["preset"] == "small"
 
 
 # ---------------------------------------------------------------------------------------------------------- stages

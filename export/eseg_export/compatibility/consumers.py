@@ -6,8 +6,9 @@ rules in `rules.py` read them. When a consumer changes, its row changes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+
+from eseg_export.consumer_tiles import Cutting, cut_by_ilastik, cut_by_jdll, cut_by_qupath
 
 
 @dataclass(frozen=True)
@@ -31,12 +32,18 @@ class Consumer:
     explicit_offset: bool = False  # size references must state their offset
     keeps_min: bool = False  # refuses images smaller than the stated minimum
     most_elements: int | None = None  # of an image with its halo, beyond which it hangs
-    tile: Mapping[int, int] = field(default_factory=dict)  # dims -> pixels a side
+    cut: Cutting | None = None  # how it cuts images into tiles
+    cuts_volumes_small: bool = False  # into tiles as small as the package allows, so that the halo may be all of them
+    centres_last_tile: bool = False  # of a row on what is left; the others move it back to the image's end
+    reflects: bool = False  # beyond the image, without repeating the pixel at its edge
+    scale_is_ratio: bool = False  # takes an axis's scale for output size / input size
+    asks_github: bool = False  # whether the `github_user` of authors and maintainers exist, when it loads the package
     largest_message: int | None = None  # bytes
     drops_halo: bool = False
-    asks_pixel_size: bool = False  # resamples to a pixel size, which the person has to give when the model does not
+    asks_pixel_size: bool = False  # resamples to a pixel size, which the person has to give
     sample_images: bool = False  # shows TIFFs for a first try
     largest_difference: float | None = None  # of a probability between weights formats
+    ranks_gpus: bool = False  # by the default tolerance, whatever the package declares
 
 
 # Unknown ones are skipped by QuPath with a line in its log, so its numbers would silently be others, and an error in
@@ -50,20 +57,23 @@ CONSUMERS = (
     Consumer(
         name="ilastik",
         version="tiktorch 26.5.0 with bioimageio.spec 0.5.9.1 and torch 2.7",
-        source="its loader was run, its tiling was read in its source",
+        source="run: 1.4.2 with a window and without, on 2D and 3D packages",
         formats=("torchscript", "pytorch_state_dict"),
         plain_texts=True,
         axis_ids=("batch", "channel", "time", "z", "y", "x"),
         one_axis_order=True,
         identifiers=True,
-        keeps_min=True,
-        tile={2: 512, 3: 64},
+        cut=cut_by_ilastik,
+        cuts_volumes_small=True,
+        centres_last_tile=True,
+        reflects=True,
+        asks_github=True,
         largest_message=100_000_000,
     ),
     Consumer(
         name="deepImageJ",
         version="3.1 with JDLL 0.6: libtorch 1.13.1 or 2.0, ONNX Runtime 1.12.1 for opset 17",
-        source="its engines were run outside of it, the rest was read in its source",
+        source="its parser, its tiling and its engines were run outside of it",
         formats=("onnx", "torchscript"),  # whichever its map yields first: both must be right
         plain_texts=True,
         required=("id",),
@@ -72,6 +82,8 @@ CONSUMERS = (
         newest_opset=17,
         newest_ir=8,
         explicit_offset=True,
+        cut=cut_by_jdll,
+        scale_is_ratio=True,
         most_elements=4096 * 4096 * 3,  # OPTIMAL_MAX_NUMBER_PIXELS in its TileFactory
         sample_images=True,
     ),
@@ -85,6 +97,7 @@ CONSUMERS = (
         one_tensor=True,
         dims=(2,),
         operations=_QUPATH_OPERATIONS,
+        cut=cut_by_qupath,
         drops_halo=True,
         asks_pixel_size=True,
     ),
@@ -103,6 +116,7 @@ CONSUMERS = (
         plain_texts=True,
         newest_opset=21,
         newest_ir=10,
+        ranks_gpus=True,
         largest_difference=1e-3,  # the web uploader drops `config.bioimageio`, so no other tolerance can be stated
     ),
 )

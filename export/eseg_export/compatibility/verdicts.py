@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from eseg_export.compatibility.consumers import CONSUMERS, Consumer
-from eseg_export.compatibility.rules import RULES, Finding, Outcome, Rule
+from eseg_export.compatibility.findings import Finding, Outcome, Rule
+from eseg_export.compatibility.rules import RULES
 from eseg_export.finished import RDF, FinishedPackage
 from eseg_zoo.errors import ExportError
 

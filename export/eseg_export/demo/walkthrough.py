@@ -138,7 +138,10 @@ def walk_through(kind: Kind, out: Path, *, seed: int, steps: int, force: bool) -
         "--reliability", out / "reliability.png", *replace,
     )  # fmt: skip
     call("eseg", "predict", model, out / "volume.tif", "--out", out / "maps", "--uncertainty", *replace)
-    call("eseg-export", "--ckpt", model, "--template", sample.template, "--out", package, *replace)
+    call(
+        "eseg-export", "--ckpt", model, "--template", sample.template, "--evaluation", out / "evaluation.json",
+        "--out", package, *replace,
+    )  # fmt: skip
     maps = out / "maps"
     figures = DemoFigures(
         title=sample.title,

@@ -1,0 +1,125 @@
+"""Strengths on data whose Dice can be calculated with the truth at hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from scipy.special import softmax
+from scipy.stats import norm
+
+from eseg_zoo.calibration.frequencies import log_prior_shift
+from eseg_zoo.calibration.strengths import BELIEVED, MOST_LOST, Belief, Pixels, choose_strengths, expected_dice
+from eseg_zoo.metrics import Confusion
+
+FREQUENCIES = np.array([0.85, 0.12, 0.03])
+
+
+def drawn(
+    frequencies: NDArray[np.float64],
+    *,
+    pixels: int = 20_000,
+    distance: float = 2.0,
+    sharpness: float = 1,
+    seed: int = 0,
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Balanced logits of pixels of these frequencies, `sharpness` times the right ones, and their classes."""
+    rng = np.random.default_rng(seed)
+    labels = rng.choice(3, pixels, p=frequencies)
+    centres = distance * np.arange(3)
+    return sharpness * norm.logpdf(rng.normal(centres[labels])[:, None], centres), labels
+
+
+def known(each: int, **changes: float) -> Pixels:
+    logits, labels = drawn(np.full(3, 1 / 3), pixels=30 * max(each, 1), seed=1, **changes)  # type: ignore[arg-type]
+    chosen = np.concatenate([np.flatnonzero(labels == index)[:each] for index in range(3)])
+    return Pixels(logits[chosen], np.eye(3)[labels[chosen]])
+
+
+def believed(logits: NDArray[np.float64], frequencies: NDArray[np.float64] = FREQUENCIES) -> Belief:
+    return Belief(frequencies, Pixels(logits, softmax(logits + log_prior_shift(frequencies), axis=1)))
+
+
+def dice_of(logits: NDArray[np.float64], labels: NDArray[np.int64], shift: NDArray[np.float64]) -> NDArray[np.float64]:
+    return Confusion.of(labels, (logits + shift).argmax(1), classes=3).dice
+
+
+@pytest.mark.parametrize("strength", [0, 0.5, 1])
+@pytest.mark.parametrize("each", [0, 2000])
+def test_the_expected_dice_of_a_calibrated_network_is_the_true_one(each: int, strength: float) -> None:
+    logits, labels = drawn(FREQUENCIES)
+    shift = log_prior_shift(FREQUENCIES, strengths=strength)
+    found = expected_dice(known(each), believed(logits), shift)
+    np.testing.assert_allclose(found, dice_of(logits, labels, shift), atol=0.06)
+
+
+def test_the_expected_dice_is_hand_worked() -> None:
+    # Two classes of 0.8 and 0.2. Labels: 10 of each, all right but 5 of the second. Belief: all right.
+    logits = np.array([[1.0, 0], [0, 1]])
+    labelled = Pixels(logits[[0, 1, 0]], np.array([[10.0, 0], [0, 5], [0, 5]]))
+    belief = Belief(np.array([0.8, 0.2]), Pixels(logits, np.eye(2)))
+    found = expected_dice(labelled, belief, np.zeros(2))
+    missed = 5 / (10 + BELIEVED) * 0.2
+    np.testing.assert_allclose(found, [1.6 / (1.6 + missed), 2 * (0.2 - missed) / (0.4 - missed)])
+
+
+def test_a_calibrated_network_takes_one_strength_near_the_best() -> None:
+    logits, labels = drawn(FREQUENCIES, distance=3)
+    found = choose_strengths(known(50, distance=3), [believed(logits)])
+    assert np.ptp(found.values) == 0
+    tried = [dice_of(logits, labels, log_prior_shift(FREQUENCIES, strengths=s)).mean() for s in np.linspace(0, 1, 11)]
+    reached = dice_of(logits, labels, log_prior_shift(FREQUENCIES, strengths=found.values)).mean()
+    assert reached > max(tried) - 0.015
+    assert reached > tried[0] + 0.03
+
+
+@pytest.mark.parametrize("each", [0, 1, 5, 100])
+@pytest.mark.parametrize("sharpness", [0.2, 0.5, 1])
+def test_no_class_is_lost_from_the_map_however_weak_the_network_and_few_the_labels(each: int, sharpness: float) -> None:
+    logits, labels = drawn(FREQUENCIES, distance=1.5, sharpness=sharpness)
+    whole = log_prior_shift(FREQUENCIES)
+    none = dice_of(logits, labels, 0 * whole)
+    if sharpness < 1:
+        assert dice_of(logits, labels, whole).min() < 0.06  # what is guarded against
+    found = choose_strengths(known(each, distance=1.5, sharpness=sharpness), [believed(logits)])
+    reached = dice_of(logits, labels, log_prior_shift(FREQUENCIES, strengths=found.values))
+    assert (reached > 0.75 * none).all()
+    assert reached.mean() > none.mean() - 0.01
+    assert (found.chosen >= (1 - MOST_LOST) * found.none - 1e-9).all()
+
+
+def test_many_labels_outweigh_what_the_network_believes() -> None:
+    # Sharp on the unlabelled pixels, soft where it is labelled: only the labels know that a class would be lost.
+    logits, _ = drawn(FREQUENCIES, distance=6)
+    assert (choose_strengths(known(0), [believed(logits)]).values == 1).all()
+    wary = choose_strengths(known(500, distance=1.5, sharpness=0.5), [believed(logits)])
+    assert wary.values.min() < 1
+    assert wary.full.min() < (1 - MOST_LOST) * wary.none[wary.full.argmin()]
+
+
+@pytest.mark.parametrize("limit", [0, 0.4])
+def test_no_strength_is_above_the_limit(limit: float) -> None:
+    logits, _ = drawn(FREQUENCIES, sharpness=0.5)
+    found = choose_strengths(known(5, sharpness=0.5), [believed(logits)], limit=limit)
+    assert found.values.max() <= limit
+    assert found.values.min() >= 0
+
+
+def test_equal_frequencies_ask_for_no_shift_and_nothing_is_weakened() -> None:
+    logits, _ = drawn(FREQUENCIES)
+    found = choose_strengths(known(5), [believed(logits, np.full(3, 1 / 3))])
+    np.testing.assert_array_equal(found.values, 1)
+
+
+def test_a_gain_must_hold_by_every_belief() -> None:
+    logits, _ = drawn(FREQUENCIES, distance=2)
+    sure = believed(logits)
+    unsure = Belief(FREQUENCIES, Pixels(logits, softmax(0.2 * logits + log_prior_shift(FREQUENCIES), axis=1)))
+    both = choose_strengths(known(0), [sure, unsure])
+    alone = [choose_strengths(known(0), [belief]) for belief in (sure, unsure)]
+    for belief in (sure, unsure):
+        shifts = [log_prior_shift(FREQUENCIES, strengths=strengths) for strengths in (both.values, np.zeros(3))]
+        dice, none = (expected_dice(known(0), belief, shift) for shift in shifts)
+        assert (dice >= (1 - MOST_LOST) * none - 1e-9).all()
+        assert dice.mean() >= none.mean() - 1e-9
+    assert (alone[0].values != alone[1].values).any()
