@@ -13,7 +13,7 @@ import numpy as np
 from eseg_zoo.errors import InputError
 from eseg_zoo.images.files import require_unchanged, stamp
 from eseg_zoo.images.found import Found, Request
-from eseg_zoo.images.image import Spacing, first_line, is_ours
+from eseg_zoo.images.image import Spacing, StoredSource, first_line, is_ours
 from eseg_zoo.images.levels import require_no_level
 
 _FAILURES = (
@@ -25,7 +25,7 @@ SUFFIXES = {".czi", ".lif", ".nd2", ".dv", ".r3d", ".oib", ".oif", ".vsi", ".sld
 
 
 @dataclass(frozen=True)
-class BioioSource:
+class BioioSource(StoredSource):
     """A scene of a file that bioio reads, as a Dask array."""
 
     path: Path
@@ -36,16 +36,6 @@ class BioioSource:
     def failures(self) -> tuple[type[Exception], ...]:
         """The readers are many; `is_ours` tells our own mistakes apart."""
         return _FAILURES
-
-    @property
-    def kept(self) -> bool:
-        """An open file is kept."""
-        return True
-
-    @property
-    def identity(self) -> str:
-        """The file, the scene and its time."""
-        return repr(self)
 
     def open(self) -> Any:
         """Return the Dask array of the scene."""

@@ -15,11 +15,11 @@ import numpy as np
 from eseg_zoo.errors import AbsentPartsError, InputError
 from eseg_zoo.images.files import require_unchanged, stamp
 from eseg_zoo.images.found import Found, rows
-from eseg_zoo.images.image import AXES, Spacing, first_line, tell
+from eseg_zoo.images.image import AXES, Spacing, StoredSource, first_line, tell
 
 
 @dataclass(frozen=True)
-class Hdf5Source:
+class Hdf5Source(StoredSource):
     """A dataset in an HDF5 file."""
 
     path: Path
@@ -31,16 +31,6 @@ class Hdf5Source:
     def failures(self) -> tuple[type[Exception], ...]:
         """What h5py raises for a damaged file: OSError for its pixels, KeyError for its tree, RuntimeError for both."""
         return (OSError, KeyError, RuntimeError)
-
-    @property
-    def kept(self) -> bool:
-        """An open file is kept."""
-        return True
-
-    @property
-    def identity(self) -> str:
-        """The file, the dataset and its time."""
-        return repr(self)
 
     def open(self) -> Any:
         """Return the dataset; it keeps its file open."""

@@ -67,6 +67,20 @@ class Source(Protocol):
         """What tells these pixels from all others, the same in every process: path, place inside, size, time."""
 
 
+class StoredSource:
+    """What sources in files share: their fields state path, place inside, size and time, and they are kept open."""
+
+    @property
+    def kept(self) -> bool:
+        """A process keeps it open between reads."""
+        return True
+
+    @property
+    def identity(self) -> str:
+        """All fields."""
+        return repr(self)
+
+
 @runtime_checkable
 class SparseSource(Source, Protocol):
     """A source that knows which of its chunks were written."""

@@ -12,11 +12,11 @@ import numpy as np
 from eseg_zoo.errors import InputError
 from eseg_zoo.images.files import require_unchanged, stamp
 from eseg_zoo.images.found import Found, rows
-from eseg_zoo.images.image import first_line
+from eseg_zoo.images.image import StoredSource, first_line
 
 
 @dataclass(frozen=True)
-class NpySource:
+class NpySource(StoredSource):
     """The array in an NPY file."""
 
     path: Path
@@ -27,16 +27,6 @@ class NpySource:
         """What NumPy raises for a file that is damaged, or holds objects."""
         return (OSError, ValueError, EOFError, SyntaxError, TypeError, LookupError, OverflowError, RecursionError,
                 tokenize.TokenError)  # fmt: skip
-
-    @property
-    def kept(self) -> bool:
-        """An open file is kept."""
-        return True
-
-    @property
-    def identity(self) -> str:
-        """The file and its time."""
-        return repr(self)
 
     def open(self) -> Any:
         """Return a memory map."""

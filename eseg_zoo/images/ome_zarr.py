@@ -18,7 +18,7 @@ import zarr
 from eseg_zoo.errors import InputError, shown
 from eseg_zoo.images.files import require_unchanged, stamp
 from eseg_zoo.images.found import Found, Request
-from eseg_zoo.images.image import AXES, Spacing, digest, first_line, is_ours
+from eseg_zoo.images.image import AXES, Spacing, StoredSource, digest, first_line, is_ours
 from eseg_zoo.images.levels import Level, choose_level, require_no_level
 from eseg_zoo.images.zarr_absent import refuse_absent
 
@@ -32,7 +32,7 @@ _METADATA = (".zgroup", ".zarray", ".zattrs", "zarr.json", ".zmetadata")
 
 
 @dataclass(frozen=True)
-class ZarrSource:
+class ZarrSource(StoredSource):
     """An array in a Zarr folder."""
 
     path: Path
@@ -44,16 +44,6 @@ class ZarrSource:
     def failures(self) -> tuple[type[Exception], ...]:
         """What zarr and its codecs raise."""
         return DAMAGE
-
-    @property
-    def kept(self) -> bool:
-        """An open array is kept."""
-        return True
-
-    @property
-    def identity(self) -> str:
-        """The folder, the array, and what lies in it."""
-        return repr(self)
 
     def open(self) -> Any:
         """Return the Zarr array."""

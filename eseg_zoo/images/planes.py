@@ -11,7 +11,7 @@ from typing import Any
 from eseg_zoo.errors import InputError
 from eseg_zoo.images.files import kind_of, natural, require_unchanged, stamp
 from eseg_zoo.images.found import Found, Request
-from eseg_zoo.images.image import tell
+from eseg_zoo.images.image import StoredSource, tell
 from eseg_zoo.images.png import PngSource, open_png
 from eseg_zoo.images.stack import Stack
 from eseg_zoo.images.tiff import open_tiff
@@ -22,7 +22,7 @@ _ENDINGS = {".tif": TIFF, ".tiff": TIFF, ".png": PNG}
 
 
 @dataclass(frozen=True)
-class PlanesSource:
+class PlanesSource(StoredSource):
     """The files of a folder or of a glob along a leading axis."""
 
     folder: Path
@@ -35,16 +35,6 @@ class PlanesSource:
         """Those of the files."""
         kind: Any = TiffSource if self.kind == TIFF else PngSource
         return (*kind(self.folder, "").failures, InputError)
-
-    @property
-    def kept(self) -> bool:
-        """The files that were read last are kept open."""
-        return True
-
-    @property
-    def identity(self) -> str:
-        """The folder, and names, sizes and times of its files."""
-        return repr(self)
 
     def open(self) -> Any:
         """Return the planes; each file is opened when it is read."""

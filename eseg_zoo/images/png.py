@@ -13,14 +13,14 @@ import numpy as np
 from eseg_zoo.errors import InputError
 from eseg_zoo.images.files import require_unchanged, stamp
 from eseg_zoo.images.found import Found
-from eseg_zoo.images.image import first_line
+from eseg_zoo.images.image import StoredSource, first_line
 
 _SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by colour type: grey, RGB, indexed, grey and alpha, RGBA
 _INDEXED = 3
 
 
 @dataclass(frozen=True)
-class PngSource:
+class PngSource(StoredSource):
     """The picture in a PNG file; an indexed one is its indices, not its colours."""
 
     path: Path
@@ -30,16 +30,6 @@ class PngSource:
     def failures(self) -> tuple[type[Exception], ...]:
         """What Pillow and imagecodecs raise for damaged files."""
         return (OSError, ValueError, SyntaxError, RuntimeError, EOFError, struct.error, zlib.error)
-
-    @property
-    def kept(self) -> bool:
-        """The decoded picture is kept."""
-        return True
-
-    @property
-    def identity(self) -> str:
-        """The file and its time."""
-        return repr(self)
 
     def open(self) -> Any:
         """Return the whole picture, (y, x) or (y, x, colours): PNG cannot be read in parts."""

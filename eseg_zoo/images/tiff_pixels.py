@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from eseg_zoo.errors import InputError
 from eseg_zoo.images.files import require_unchanged
-from eseg_zoo.images.image import first_line, is_ours
+from eseg_zoo.images.image import StoredSource, first_line, is_ours
 from eseg_zoo.images.stack import Stack
 
 log = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ DAMAGE = (
 
 
 @dataclass(frozen=True)
-class TiffSource:
+class TiffSource(StoredSource):
     """Images of a TIFF file: one, several alike along a leading axis, or all its pages as one stack."""
 
     path: Path
@@ -50,16 +50,6 @@ class TiffSource:
     def failures(self) -> tuple[type[Exception], ...]:
         """What tifffile, zarr and the decoders raise."""
         return DAMAGE
-
-    @property
-    def kept(self) -> bool:
-        """An open file is kept."""
-        return True
-
-    @property
-    def identity(self) -> str:
-        """The file, the part of it, and its time."""
-        return repr(self)
 
     def open(self) -> Any:
         """Return a memory map where the pixels lie uncompressed in one piece, else a Zarr array that decodes them."""
