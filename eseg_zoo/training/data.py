@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isclose, prod
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,8 +23,10 @@ from eseg_zoo.memory import free_memory
 from eseg_zoo.patches.anchors import AnchorSet
 from eseg_zoo.patches.geometry import PatchGeometry
 from eseg_zoo.patches.sections import Section, sections_of
-from eseg_zoo.patches.source import PatchSource
 from eseg_zoo.patches.survey import Statistics, survey
+
+if TYPE_CHECKING:
+    from eseg_zoo.patches.source import PatchSource
 
 log = logging.getLogger(__name__)
 
@@ -70,6 +72,8 @@ class TrainingData:
 
     def source(self, geometry: PatchGeometry) -> PatchSource:
         """Return where patches of this geometry are cut from."""
+        from eseg_zoo.patches.source import PatchSource  # here, so that data are checked without waiting for torch
+
         return PatchSource(geometry, self.sections, self.contents, self.statistics)
 
 

@@ -1,0 +1,35 @@
+"""What a file of labels holds, whatever program saved it: named classes, and the pixels that were given to each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class LabelClass:
+    """A class as a file of labels names it."""
+
+    name: str
+    value: int  # in the file's pixels or blocks, above 0
+    colour: str | None = None  # `#rrggbb`; None where the file states none
+
+
+@dataclass(frozen=True)
+class Block:
+    """Painted pixels in a box of the image."""
+
+    origin: tuple[int, int, int, int]  # the first pixel's place in the image: t, z, y, x
+    values: NDArray[np.uint16]  # values of classes (t, z, y, x), 0 where nothing was painted
+
+
+@dataclass(frozen=True)
+class Painted:
+    """What a file of labels holds for one image. It is as large as what was painted, not as the image."""
+
+    name: str  # what messages call the file
+    classes: tuple[LabelClass, ...]
+    blocks: tuple[Block, ...]  # a later one paints over those before it
+    notes: tuple[str, ...] = field(default=())  # one line each on what is in the file and does not count
