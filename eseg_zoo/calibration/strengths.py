@@ -5,7 +5,7 @@ then vanish; and where they do not, Dice, which weighs classes alike, may want l
 class is estimated before the shift is chosen. Held-out labels say how often pixels of one class are predicted as
 another, but a few labels say little. Unlabelled pixels say it too, each by the probabilities that the network itself
 gives it; they know when a class vanishes. Both are blended. What the network believes may be wrong where its
-temperature is; so the gain must hold by more than one belief.
+temperature is; so the gain must hold by more than one belief, and be worth its risk.
 """
 
 from __future__ import annotations
@@ -22,8 +22,10 @@ from eseg_zoo.calibration.frequencies import log_prior_shift
 BELIEVED = 20
 # A class's expected Dice may fall by this share against no shift, because others gain.
 MOST_LOST = 0.1
-# The expected mean Dice of all may fall by this: less than it is known by.
+# The expected mean Dice of all may fall by this with the whole shift: less than it is known by.
 INDIFFERENT = 0.005
+# Where the whole shift does harm, the network is not calibrated; what is left of the shift must then add this much.
+LEAST_GAIN = 0.01
 # In so many steps a strength is lowered from the limit to 0.
 STEPS = 10
 
@@ -61,10 +63,10 @@ class Strengths:
 def choose_strengths(held_out: Pixels, beliefs: Sequence[Belief], *, limit: float = 1, trust: float = 1) -> Strengths:
     """Return the largest strengths up to `limit` (0..1) of the shift to the first belief's frequencies that do no harm.
 
-    By no belief does a class's expected Dice fall by more than `MOST_LOST` of what it is without a shift, nor the mean
-    of all by more than `INDIFFERENT`. All begin at the limit; the strength of a class that would lose too much is
-    lowered, and where that does not help, or the mean falls, those of all. What is found is multiplied by `trust`
-    (0..1).
+    All are at the limit where, by no belief, the expected Dice of a class falls by more than `MOST_LOST` of what it is
+    without a shift, nor the mean of all by more than `INDIFFERENT`. Otherwise the strength of a class that would lose
+    too much is lowered, and where that does not help, those of all, until by each belief no class loses too much and
+    the mean rises by `LEAST_GAIN`; or else there is no shift. What is found is multiplied by `trust` (0..1).
     """
     frequencies = beliefs[0].frequencies
 
@@ -74,11 +76,12 @@ def choose_strengths(held_out: Pixels, beliefs: Sequence[Belief], *, limit: floa
 
     steps = np.full(len(frequencies), STEPS)
     none, full = expect(0.0 * steps), expect(limit * steps / STEPS)
-    dice = full
+    dice, needed = full, -INDIFFERENT
     while steps.any():
         lost = (dice < (1 - MOST_LOST) * none - 1e-9).any(0)
-        if not lost.any() and (dice - none).mean(1).min() >= -INDIFFERENT:
+        if not lost.any() and (dice - none).mean(1).min() >= needed:
             break
+        needed = LEAST_GAIN
         own = lost & (steps > 0)
         steps = np.maximum(steps - (own if own.any() else 1), 0)
         dice = expect(limit * steps / STEPS)

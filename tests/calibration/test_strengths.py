@@ -9,7 +9,16 @@ from scipy.special import softmax
 from scipy.stats import norm
 
 from eseg_zoo.calibration.frequencies import log_prior_shift
-from eseg_zoo.calibration.strengths import BELIEVED, MOST_LOST, Belief, Pixels, choose_strengths, expected_dice
+from eseg_zoo.calibration.strengths import (
+    BELIEVED,
+    INDIFFERENT,
+    LEAST_GAIN,
+    MOST_LOST,
+    Belief,
+    Pixels,
+    choose_strengths,
+    expected_dice,
+)
 from eseg_zoo.metrics import Confusion
 
 FREQUENCIES = np.array([0.85, 0.12, 0.03])
@@ -123,3 +132,16 @@ def test_a_gain_must_hold_by_every_belief() -> None:
         assert (dice >= (1 - MOST_LOST) * none - 1e-9).all()
         assert dice.mean() >= none.mean() - 1e-9
     assert (alone[0].values != alone[1].values).any()
+
+
+def test_a_weakened_shift_gains_enough_to_be_worth_its_risk_or_there_is_none() -> None:
+    outcomes = set()
+    for distance in (0.5, 1, 1.5, 2, 3):
+        for sharpness in (0.2, 0.5, 0.8, 1, 1.5):
+            logits, _ = drawn(FREQUENCIES, distance=distance, sharpness=sharpness)
+            found = choose_strengths(known(5, distance=distance, sharpness=sharpness), [believed(logits)])
+            gain = (found.chosen - found.none).mean()
+            outcome = "none" if not found.values.any() else "whole" if (found.values == 1).all() else "weakened"
+            outcomes.add(outcome)
+            assert gain >= {"none": 0, "whole": -INDIFFERENT, "weakened": LEAST_GAIN}[outcome]
+    assert outcomes == {"none", "whole", "weakened"}
