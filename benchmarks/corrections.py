@@ -82,6 +82,16 @@ TRAININGS = (
     Training("axons", 20, 0, 2, (90, 500)),
     Training("vnc", 5, 0, 11, (100, 450)),
     Training("axons", 20, 0, 12, (60,)),
+    Training("nuclei", 5, 0, 20, (60,)),
+    Training("vnc", 1, 0, 21, (60,)),
+    Training("axons", 20, 0, 22, (60,)),
+    Training("vnc", 2, 0, 23, (90,)),
+    Training("nuclei", 5, 0, 24, (90,)),
+    Training("scribbles", 0, 0, 25, (80,)),
+    Training("vnc", 5, 0, 26, (60, 120)),
+    Training("axons", 20, 0, 27, (90,)),
+    Training("nuclei", 5, 0, 28, (120,)),
+    Training("vnc", 5, 100, 29, (60,)),
 )
 STRONG = 400  # steps from which a model counts as strong
 LOST = 0.05  # Dice that a class must have without a correction, to be asked how much of it is kept

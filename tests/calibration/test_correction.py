@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.special import log_softmax, softmax
 from scipy.stats import norm
 
-from eseg_zoo.calibration.correction import Correction, HeldOut, fit_correction
+from eseg_zoo.calibration.correction import DOUBTED, Correction, HeldOut, fit_correction
 from eseg_zoo.calibration.frequencies import PRIOR_SHARE, estimate_frequencies
 from eseg_zoo.calibration.strengths import Strengths
 from eseg_zoo.calibration.temperature import fit_biases, fit_temperature
@@ -101,15 +101,15 @@ def test_given_frequencies_are_taken_as_they_are() -> None:
 @pytest.mark.parametrize("limit", [0, 0.3, 1])
 def test_the_limit_is_the_strength_when_nothing_speaks_against_it(limit: float) -> None:
     found = fit_correction(held_out(200, distance=6), unlabelled(distance=6), limit=limit)
-    np.testing.assert_allclose(found.strengths, limit * 200 / 202)
+    np.testing.assert_allclose(found.strengths, limit * 200 / (200 + DOUBTED))
     assert found.tell_weakening("abc") == ""
 
 
 def test_few_held_out_strokes_weaken_the_shift_to_estimated_frequencies_and_it_is_said() -> None:
     seen, few = unlabelled(distance=6), held_out(4, distance=6)
     found = fit_correction(few, seen)
-    np.testing.assert_allclose(found.strengths, 4 / 6)
-    assert found.tell_weakening("abc") == "0.67: few strokes are held out"
+    np.testing.assert_allclose(found.strengths, 4 / (4 + DOUBTED))
+    assert found.tell_weakening("abc") == f"{4 / (4 + DOUBTED):.2f}: few strokes are held out"
     np.testing.assert_allclose(fit_correction(few, seen, frequencies=RARE).strengths, 1)
 
 
@@ -146,5 +146,5 @@ def test_without_labels_the_temperature_is_1_and_the_frequencies_are_found() -> 
     nothing = HeldOut(np.zeros((0, 3)), np.zeros(0, np.int64))
     found = fit_correction(nothing, unlabelled(distance=4))
     assert found.temperature == 1
-    np.testing.assert_allclose(found.strengths, 1 / 3)
+    np.testing.assert_allclose(found.strengths, 1 / (1 + DOUBTED))
     np.testing.assert_allclose(found.frequencies, RARE_WITH_PRIOR, atol=0.02)
