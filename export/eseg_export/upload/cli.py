@@ -69,13 +69,17 @@ def _known_token(server: str, *, yes: bool) -> SecretStr | None:
     from eseg_export.upload.credentials import TOKEN_VARIABLE, stored_token
     from eseg_zoo.errors import UploadError
 
-    is_attended = sys.stdin.isatty()
-    if not yes and not is_attended:
+    if not yes and not _is_attended():
         raise UploadError("nobody can be asked here, as this is no terminal: give --yes to upload without asking")
     token = stored_token(server, _tell)
-    if token is None and not is_attended:
+    if token is None and not _is_attended():
         raise UploadError(f"there is no token, and nobody can be asked for it here: set {TOKEN_VARIABLE}")
     return token
+
+
+def _is_attended() -> bool:
+    """Say whether somebody can be asked."""
+    return sys.stdin.isatty()
 
 
 def _show(package: CheckedPackage, server: str, update: str | None, *, submit: bool) -> None:

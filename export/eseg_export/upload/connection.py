@@ -160,7 +160,7 @@ class Connection:
 
     def _checked_target(self, url: str) -> httpx.URL:
         """Return the address that a file goes to; raises `UploadError` for one that it must not go to."""
-        begins = shown(self.without_token(url).partition("?")[0])  # what follows is a signature
+        begins = shown(_beginning(self.without_token(url)))
         try:
             address = _parsed(url)
         except ValueError as error:
@@ -195,7 +195,7 @@ class _Bearer(httpx.Auth):
 
 def checked_server(address: str) -> str:
     """Return the address of a server without a slash at its end; raises `UploadError` for one that is not safe."""
-    begins = shown(address.partition("?")[0].rpartition("@")[2])  # without a password or key
+    begins = shown(_beginning(address).rpartition("@")[2])
     try:
         url = _parsed(address)
     except ValueError as error:
@@ -214,9 +214,15 @@ def _parsed(address: str) -> httpx.URL:
     except (httpx.InvalidURL, TypeError) as error:
         raise ValueError(str(error)) from error
     url.host.encode("idna")  # as the socket does it, which raises what httpx does not know
-    if url.scheme not in ("http", "https") or not url.host or url.userinfo or not 0 < (url.port or 443) < 65536:
+    is_port = url.port is None or 0 < url.port < 65536
+    if url.scheme not in ("http", "https") or not url.host or url.userinfo or not is_port:
         raise ValueError(address)
     return url
+
+
+def _beginning(address: str) -> str:
+    """Return an address up to what may be a key or a signature in it."""
+    return re.split("[?#]", address, maxsplit=1)[0]
 
 
 def _is_loopback(url: httpx.URL) -> bool:

@@ -56,7 +56,7 @@ class Uploader:
     def __call__(
         self, server: str, *, token: str = TOKEN, update: str | None = None, submit: bool = False, **patience: Any
     ) -> str:
-        given = Patience(sleep=self.waits.append, draws=random.Random(0), **{"answering": 5.0, **patience})
+        given = Patience(**{"sleep": self.waits.append, "draws": random.Random(0), "answering": 5.0, **patience})
         with (
             upload_state(self.package, server, update) as state,
             Connection(server, SecretStr(token), patience=given, tell=self.heard.tell) as connection,
