@@ -14,6 +14,7 @@ import yaml
 
 from eseg_zoo.errors import ExportError, shown
 from eseg_zoo.model.dense import Geometry
+from eseg_zoo.paths import missing
 
 RDF = "rdf.yaml"  # JDLL finds no other name
 
@@ -85,6 +86,8 @@ class FinishedPackage:
 
 def read_package(path: Path) -> FinishedPackage:
     """Return the package in the zip `path`; raises `ExportError` for a damaged one, or one with names of elsewhere."""
+    if not path.exists():
+        raise ExportError(missing(path))
     try:
         with zipfile.ZipFile(path) as archive:
             names = [name for name in archive.namelist() if not name.endswith("/")]

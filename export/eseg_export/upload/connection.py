@@ -35,6 +35,7 @@ _PIECE = 64 << 10  # bytes of a file between two reports
 class Answer:
     """What a server said."""
 
+    host: str
     status: int
     body: bytes = b""
     retry_after: str | None = None
@@ -111,12 +112,14 @@ class Connection:
             try:
                 answer = attempt()
             except httpx.TransportError as error:
-                self._refuse_certificate(error)
+                host = _host(error.request)
+                _refuse_certificate(error, host)
                 reason = _reason(error)
                 is_doubtful |= not isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout))
             else:
                 if _settled_status(answer) not in _TRANSIENT:
                     return replace(answer, status=_settled_status(answer), is_doubtful=is_doubtful)
+                host = answer.host
                 reason = f"it answers {answer.status}"
                 is_doubtful |= answer.status not in (429, 503)
             if failures == self.patience.tries:
@@ -124,13 +127,13 @@ class Connection:
             seconds = self._wait(answer, failures, what)
             self.tell(f"{what}: {reason}; trying again in {seconds:.0f} s ({failures + 1} of {self.patience.tries})")
             self.patience.sleep(seconds)
-        raise UploadError(f"{self.host} did not {what} in {self.patience.tries} tries: {reason}")
+        raise UploadError(f"cannot {what} at {host}, tried {self.patience.tries} times: {reason}")
 
     def _wait(self, answer: Answer | None, failures: int, what: str) -> float:
         """Return the seconds to wait; raises `UploadError` when the server asks for more than anybody waits."""
         asked = self.patience.asked(answer.retry_after) if answer else None
-        if asked is not None and asked > self.patience.longest_asked:
-            raise UploadError(f"{self.host} asks to wait {asked / 60:.0f} minutes before it is asked to {what}")
+        if answer and asked is not None and asked > self.patience.longest_asked:
+            raise UploadError(f"cannot {what}: {answer.host} asks to come back in {asked / 60:.0f} minutes")
         return max(asked or 0.0, self.patience.wait(failures))
 
     def _once(self, request: httpx.Request, auth: httpx.Auth | None = None) -> Answer:
@@ -144,8 +147,9 @@ class Connection:
         except httpx.TransportError:
             raise
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, httpx.CookieConflict, ValueError) as error:
-            raise UploadError(f"{self.host} gives an answer that is no HTTP: {type(error).__name__}") from error
-        return Answer(response.status_code, body, response.headers.get("retry-after"), response.headers.get("location"))
+            raise UploadError(f"{_host(request)} gives an answer that is no HTTP: {type(error).__name__}") from error
+        headers = response.headers
+        return Answer(_host(request), response.status_code, body, headers.get("retry-after"), headers.get("location"))
 
     def _body(self, response: httpx.Response) -> bytes:
         end = self.patience.clock() + self.patience.whole_answer
@@ -153,7 +157,7 @@ class Connection:
         for piece in response.iter_bytes():
             body += piece
             if len(body) > _LARGEST_ANSWER:
-                raise UploadError(f"{self.host} gives an answer of more than {_LARGEST_ANSWER >> 20} MiB")
+                raise UploadError(f"{_host(response.request)} gives an answer of more than {_LARGEST_ANSWER >> 20} MiB")
             if self.patience.clock() > end:
                 raise httpx.ReadTimeout("the answer trickles in", request=response.request)
         return bytes(body)
@@ -169,17 +173,6 @@ class Connection:
             raise UploadError(f"{self.host} wants a file sent to {begins}: refused, as that is not HTTPS")
         return address
 
-    def _refuse_certificate(self, error: BaseException) -> None:
-        """Raise `UploadError` when the cause is a certificate: another try would not change it."""
-        cause: BaseException | None = error
-        while cause is not None:
-            if isinstance(cause, ssl.SSLCertVerificationError):
-                raise UploadError(
-                    f"the certificate of {self.host} cannot be trusted ({cause.verify_message}); is the address right,"
-                    " and does nobody listen in between? Nothing was sent"
-                ) from error
-            cause = cause.__cause__ or cause.__context__
-
 
 class _Bearer(httpx.Auth):
     """Adds the token to one request."""
@@ -191,6 +184,18 @@ class _Bearer(httpx.Auth):
         if self._token is not None:
             request.headers["Authorization"] = f"Bearer {self._token.get_secret_value()}"
         yield request
+
+
+def _refuse_certificate(error: BaseException, host: str) -> None:
+    """Raise `UploadError` when the cause is the certificate of the host: another try would not change it."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            raise UploadError(
+                f"the certificate of {host} cannot be trusted ({cause.verify_message}); is the address right, and does"
+                " nobody listen in between?"
+            ) from error
+        cause = cause.__cause__ or cause.__context__
 
 
 def checked_server(address: str) -> str:
@@ -218,6 +223,11 @@ def _parsed(address: str) -> httpx.URL:
     if url.scheme not in ("http", "https") or not url.host or url.userinfo or not is_port:
         raise ValueError(address)
     return url
+
+
+def _host(request: httpx.Request) -> str:
+    """Return whom a request is for, as messages name it."""
+    return request.url.netloc.decode("ascii")
 
 
 def _beginning(address: str) -> str:

@@ -79,8 +79,8 @@ def read_checked(path: Path, tell: Callable[[str], None]) -> CheckedPackage:
     tell(f"checking {path.name}")
     package = read_package(path)
     refuse_changed(package)  # first: what follows runs the network in it
-    checked = described(path, package)
     refuse_faults(judge(package))
+    checked = described(path, package)
     unchecked = ask_github(_github_users(package.rdf))
     tell("running the zoo's own tests on it")
     run_zoo_tests(path)
@@ -106,5 +106,6 @@ def described(path: Path, package: FinishedPackage) -> CheckedPackage:
 
 
 def _github_users(rdf: Mapping[str, Any]) -> list[str]:
-    people = [*rdf.get("authors", []), *rdf.get("maintainers", [])]
-    return [str(person["github_user"]) for person in people if person.get("github_user")]
+    people = [*(rdf.get("authors") or []), *(rdf.get("maintainers") or [])]
+    named = (person.get("github_user") for person in people if isinstance(person, dict))
+    return [str(user) for user in named if user]

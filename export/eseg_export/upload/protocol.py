@@ -51,9 +51,7 @@ class ArtifactService:
         config = found.get("config") if isinstance(found, dict) else None
         permissions = config.get("permissions") if isinstance(config, dict) else None
         if not isinstance(permissions, dict):
-            raise UploadError(
-                f"{self.connection.host} does not say who reviews {COLLECTION}; it said {self._shown(answer.body)}"
-            )
+            raise self._unexpected(answer, f"who reviews {COLLECTION}")
         codes = {who: code for who, code in permissions.items() if isinstance(code, str) and who not in _EVERYBODY}
         return sorted(who for who, code in codes.items() if code in _REVIEWER_CODES)
 
@@ -74,9 +72,7 @@ class ArtifactService:
         )
         created = found.get("id") if isinstance(found, dict) else None
         if not isinstance(created, str) or not _ID.fullmatch(created):
-            raise UploadError(
-                f"{self.connection.host} does not say which draft it made; it said {self._shown(answer.body)}"
-            )
+            raise self._unexpected(answer, "which draft it made")
         return created, answer.is_doubtful
 
     def stage_version(self, artifact_id: str, manifest: Mapping[str, Any]) -> None:
@@ -97,9 +93,7 @@ class ArtifactService:
             body = {"artifact_id": artifact_id, "file_path": file.name, "download_weight": int(file.is_weights)}
             found, answer = self._call("put_file", body, what)
             if not isinstance(found, str):
-                raise UploadError(
-                    f"{self.connection.host} does not say where to {what}; it said {self._shown(answer.body)}"
-                )
+                raise self._unexpected(answer, f"where to {what}")
             return found
 
         self._refuse_failure(self.connection.put(url, file.content, what=what, sent=sent), what)
@@ -117,8 +111,8 @@ class ArtifactService:
             return json.loads(answer.body), answer
         except (ValueError, RecursionError) as error:
             raise UploadError(
-                f"{self.connection.host} answers the request to {what} by something that is not JSON:"
-                f" {self._shown(answer.body)}; is it the right --server?"
+                f"cannot {what}: {answer.host} answers by something that is not JSON, {self._shown(answer.body)};"
+                " is it the right --server?"
             ) from error
 
     def _refuse_failure(self, answer: Answer, what: str) -> None:
@@ -130,17 +124,17 @@ class ArtifactService:
         said = stated_detail(answer.body).encode("utf-8", "replace") or answer.body
         told = f"; it said {self._shown(said)}" if said.strip() else ""
         advice = _ADVICE.get(answer.status, "it refuses")
-        raise UploadError(f"{self.connection.host} does not {what} ({answer.status}): {advice}{told}")
+        raise UploadError(f"cannot {what} at {answer.host} ({answer.status}): {advice}{told}")
 
     def _unexpected(self, answer: Answer, lacking: str) -> UploadError:
-        return UploadError(f"{self.connection.host} does not say {lacking}; it said {self._shown(answer.body)}")
+        return UploadError(f"{answer.host} does not say {lacking}; it said {self._shown(answer.body)}")
 
     def _redirected(self, answer: Answer, what: str) -> str:
         location = answer.location or "nowhere"
         begins = self._shown(location.partition("?")[0].encode("utf-8", "replace"))
         is_plain = location.startswith("http:")
         why = "refused, as that is not HTTPS" if is_plain else "not followed; is that the right --server?"
-        return f"{self.connection.host} leads the request to {what} on to {begins}: {why}"
+        return f"cannot {what}: {answer.host} leads on to {begins}, {why}"
 
     def _shown(self, said: bytes) -> str:
         """Return the beginning of what the server said as one line of printable text, without the token."""

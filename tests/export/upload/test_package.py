@@ -105,11 +105,16 @@ def test_a_value_that_json_does_not_have_is_told(value: bytes) -> None:
         described(Path("small.zip"), package)
 
 
-@pytest.mark.parametrize("content", [None, b"", b"PK\3\4 and no more", b"name: a model"])
-def test_what_is_no_package_is_one_line(tmp_path: Path, content: bytes | None) -> None:
+def test_a_path_where_nothing_lies_is_told_with_the_nearest(tmp_path: Path) -> None:
+    (tmp_path / "model.zip").touch()
+    with pytest.raises(ExportError, match=r"modle\.zip does not exist in .*; did you mean model\.zip\?"):
+        read_checked(tmp_path / "modle.zip", ignore)
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\3\4 and no more", b"name: a model"])
+def test_what_is_no_package_is_one_line(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "model.zip"
-    if content is not None:
-        path.write_bytes(content)
+    path.write_bytes(content)
     with pytest.raises(ExportError, match=r"model\.zip is not a readable zip") as caught:
         read_checked(path, ignore)
     assert "\n" not in str(caught.value)
