@@ -34,6 +34,9 @@ _ADVICE = {
     " card and export again",
     413: "it is too large for the service",
 }
+_STORAGE_ADVICE = _ADVICE | dict.fromkeys(
+    (401, 403), "the storage does not take the address that the service gave for it"
+)
 
 Status = Literal["draft", "in-review"]
 
@@ -96,7 +99,7 @@ class ArtifactService:
                 raise self._unexpected(answer, f"where to {what}")
             return found
 
-        self._refuse_failure(self.connection.put(url, file.content, what=what, sent=sent), what)
+        self._refuse_failure(self.connection.put(url, file.content, what=what, sent=sent), what, _STORAGE_ADVICE)
 
     def submit(self, artifact_id: str, manifest: Mapping[str, Any]) -> None:
         """Ask for a review of a draft."""
@@ -115,7 +118,7 @@ class ArtifactService:
                 " is it the right --server?"
             ) from error
 
-    def _refuse_failure(self, answer: Answer, what: str) -> None:
+    def _refuse_failure(self, answer: Answer, what: str, advices: Mapping[int, str] = _ADVICE) -> None:
         """Raise `UploadError`, with what to do, for an answer that is not a success."""
         if 200 <= answer.status < 300:
             return
@@ -123,7 +126,7 @@ class ArtifactService:
             raise UploadError(self._redirected(answer, what))
         said = stated_detail(answer.body).encode("utf-8", "replace") or answer.body
         told = f"; it said {self._shown(said)}" if said.strip() else ""
-        advice = _ADVICE.get(answer.status, "it refuses")
+        advice = advices.get(answer.status, "it refuses")
         raise UploadError(f"cannot {what} at {answer.host} ({answer.status}): {advice}{told}")
 
     def _unexpected(self, answer: Answer, lacking: str) -> UploadError:

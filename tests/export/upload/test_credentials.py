@@ -29,16 +29,16 @@ class FakeKeyring(ModuleType):
         return self.entries.get((service, user))
 
 
-def put(monkeypatch: pytest.MonkeyPatch, keyring: FakeKeyring | None) -> list[str]:
-    """Let this be the keyring, or none be installed; returns what is told, from then on."""
+def put(monkeypatch: pytest.MonkeyPatch, keyring: FakeKeyring | None) -> None:
+    """Let this be the keyring, or none be installed, and no token be in the environment."""
     monkeypatch.delenv("HYPHA_TOKEN", raising=False)
     monkeypatch.setitem(sys.modules, "keyring", keyring)
     monkeypatch.setitem(sys.modules, "keyring.errors", keyring and keyring.errors)
-    return []
 
 
 def test_the_environment_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    told = put(monkeypatch, FakeKeyring({("eseg_zoo", SERVER): "of-the-keyring"}))
+    told: list[str] = []
+    put(monkeypatch, FakeKeyring({("eseg_zoo", SERVER): "of-the-keyring"}))
     monkeypatch.setenv("HYPHA_TOKEN", "  of-the-environment\n")
     token = stored_token(SERVER, told.append)
     assert token is not None
@@ -46,7 +46,8 @@ def test_the_environment_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_keyring_has_a_token_for_each_server(monkeypatch: pytest.MonkeyPatch) -> None:
-    told = put(monkeypatch, FakeKeyring({("eseg_zoo", SERVER): "of-the-keyring"}))
+    told: list[str] = []
+    put(monkeypatch, FakeKeyring({("eseg_zoo", SERVER): "of-the-keyring"}))
     token = stored_token(SERVER, told.append)
     assert token is not None
     assert token.get_secret_value() == "of-the-keyring"
@@ -56,13 +57,15 @@ def test_the_keyring_has_a_token_for_each_server(monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.parametrize("keyring", [None, FakeKeyring({}), FakeKeyring({}, "NoKeyringError")])
 def test_without_either_there_is_no_token(monkeypatch: pytest.MonkeyPatch, keyring: FakeKeyring | None) -> None:
-    told = put(monkeypatch, keyring)
+    told: list[str] = []
+    put(monkeypatch, keyring)
     assert stored_token(SERVER, told.append) is None
     assert told == []
 
 
 def test_a_keyring_that_is_locked_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    told = put(monkeypatch, FakeKeyring({}, "KeyringError"))
+    told: list[str] = []
+    put(monkeypatch, FakeKeyring({}, "KeyringError"))
     assert stored_token(SERVER, told.append) is None
     assert told == ["the keyring cannot be read: KeyringError"]
 
@@ -76,4 +79,4 @@ def test_what_cannot_be_a_token_is_refused_unseen(text: str) -> None:
 
 def test_a_token_shows_as_asterisks() -> None:
     token = checked_token("very-secret", "HYPHA_TOKEN")
-    assert "very-secret" not in f"{token} {token!r} {vars(token) if False else ''}"
+    assert f"{token} {token!r}" == "********** SecretStr('**********')"

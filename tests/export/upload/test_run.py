@@ -291,6 +291,13 @@ def test_an_exception_that_the_service_names_is_not_asked_for_again(
     assert uploader.waits == []
 
 
+def test_a_storage_that_refuses_its_own_address_is_not_blamed_on_the_account(uploader: Uploader) -> None:
+    with standing_in(Fault("PUT", status=403, body=b"<Error>expired</Error>")) as service:
+        message = failure(uploader, service.url)
+    assert "(403): the storage does not take the address that the service gave for it" in message
+    assert "it said '<Error>expired</Error>'" in message
+
+
 def test_a_wrong_token_is_told_and_never_repeated(uploader: Uploader) -> None:
     with standing_in() as service:
         message = failure(uploader, service.url, token="wrong-token-xyz")
