@@ -66,3 +66,7 @@ class TooLittleMemoryError(EsegError):
 
 class ExportError(EsegError):
     """An exported file differs from the checkpoint, or a package breaks a rule; carries the measured number."""
+
+
+class UploadError(EsegError):
+    """A package is not uploaded: the service refuses it or cannot be reached, or nobody can be asked."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import struct
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,10 +12,14 @@ from typing import Any
 
 import yaml
 
-from eseg_zoo.errors import ExportError
+from eseg_zoo.errors import ExportError, shown
 from eseg_zoo.model.dense import Geometry
+from eseg_zoo.paths import missing
 
 RDF = "rdf.yaml"  # JDLL finds no other name
+
+# What the standard library raises for zips that are damaged, encrypted, or packed in a way that it does not know.
+_UNREADABLE = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, RuntimeError, NotImplementedError, ValueError)
 
 Plain = dict[str, Any]
 """A mapping out of YAML."""
@@ -33,7 +39,7 @@ class FinishedPackage:
             raise ExportError(f"the package has no {RDF}; it holds {', '.join(files) or 'nothing'}")
         try:
             rdf = yaml.safe_load(files[RDF])
-        except yaml.YAMLError as error:
+        except (yaml.YAMLError, ValueError, RecursionError) as error:  # the last two: no date, and nested endlessly
             raise ExportError(f"{RDF} is not a readable YAML file: {' '.join(str(error).split())}") from error
         if not isinstance(rdf, dict):
             raise ExportError(f"{RDF} must hold keys, not {type(rdf).__name__}")
@@ -79,12 +85,29 @@ class FinishedPackage:
 
 
 def read_package(path: Path) -> FinishedPackage:
-    """Return the package in the zip `path`; raises `ExportError` for a damaged one."""
+    """Return the package in the zip `path`; raises `ExportError` for a damaged one, or one with names of elsewhere."""
+    if not path.exists():
+        raise ExportError(missing(path))
     try:
         with zipfile.ZipFile(path) as archive:
-            return FinishedPackage.of({name: archive.read(name) for name in archive.namelist()})
-    except zipfile.BadZipFile as error:
-        raise ExportError(f"{path.name} is not a readable zip: {error}") from error
+            names = [name for name in archive.namelist() if not name.endswith("/")]
+            _refuse_names(path, names)
+            files = {name: archive.read(name) for name in names}
+    except (*_UNREADABLE, OSError) as error:
+        raise ExportError(f"{path.name} is not a readable zip: {' '.join(str(error).split()) or 'damaged'}") from error
+    return FinishedPackage.of(files)
+
+
+def _refuse_names(path: Path, names: list[str]) -> None:
+    """Raise `ExportError` for a name that is there twice, leads out of the package, or cannot be printed."""
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise ExportError(f"{path.name} has {shown(name)} in it more than once")
+        seen.add(name)
+        parts = name.split("/")
+        if "\\" in name or ":" in name or not name.isprintable() or any(part in ("", ".", "..") for part in parts):
+            raise ExportError(f"{path.name} has a file in it whose name leads elsewhere: {shown(name)}")
 
 
 def of_type(tensor: Plain, kind: str) -> list[Plain]:

@@ -18,6 +18,7 @@ from bioimageio.spec.utils import get_sha256
 from pydantic import ValidationError
 
 from eseg_export.card import Card
+from eseg_export.checksums import with_checksums
 from eseg_export.cover import draw_cover, draw_validation
 from eseg_export.evaluation import Evaluation
 from eseg_export.finished import RDF, FinishedPackage
@@ -28,7 +29,6 @@ from eseg_export.template import Texts
 from eseg_export.tiling import STEP, TilingAxis, tiling
 from eseg_export.verify import Measurement
 from eseg_export.words import COVER, VALIDATION, Story
-from eseg_export.yaml_text import to_yaml
 from eseg_zoo.checkpoint import Checkpoint
 from eseg_zoo.colours import class_colours
 from eseg_zoo.config import Run
@@ -98,7 +98,7 @@ def package_files(model: ModelDescr, readme: Callable[[FinishedPackage], str]) -
         rdf["attachments"].append({"source": QUPATH, "sha256": sha256(files[QUPATH]).hexdigest()})
     finished = FinishedPackage(rdf, files)
     files[README] = readme(finished).encode()
-    return {RDF: to_yaml(rdf).encode(), **files}
+    return with_checksums(rdf, files)
 
 
 def _statements(card: Card, texts: Texts, date: datetime) -> dict[str, Any]:
