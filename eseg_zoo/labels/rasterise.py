@@ -47,12 +47,12 @@ def no_spans() -> Spans:
     return np.zeros((0, 3), np.int64)
 
 
-def spans_of_points(points: Coordinates, plane: Plane) -> Spans:
+def points(places: Coordinates, plane: Plane) -> Spans:
     """Return the pixels that points (n, 2) lie in; raises `ValueError` for coordinates that are no place."""
-    return _spans_of_pixels(_pixels(_checked(points)), plane)
+    return _spans_of_pixels(_pixels(_checked(places)), plane)
 
 
-def spans_of_line(vertices: Coordinates, width: float, plane: Plane) -> Spans:
+def line(vertices: Coordinates, width: float, plane: Plane) -> Spans:
     """Return the pixels of a line through vertices (n, 2), `width` pixels wide, at least 1.
 
     Raises `ValueError` for coordinates or a width that are none, and for a line that takes too much.
@@ -68,7 +68,7 @@ def spans_of_line(vertices: Coordinates, width: float, plane: Plane) -> Spans:
     return _capsules(vertices[:-1], vertices[1:], width / 2, plane)
 
 
-def spans_of_polygon(rings: Sequence[Coordinates], plane: Plane, *, edge: Edge = Edge.UPPER_LEFT) -> Spans:
+def polygon(rings: Sequence[Coordinates], plane: Plane, *, edge: Edge = Edge.UPPER_LEFT) -> Spans:
     """Return the pixels inside rings (n, 2), each closed by itself, by the even-odd rule.
 
     Raises `ValueError` for coordinates that are no place, and for an outline that crosses too many rows.
@@ -102,7 +102,7 @@ def _inside(start: Coordinates, end: Coordinates, plane: Plane, below: tuple[boo
     return _not_empty(np.stack([rows[::2], columns[::2], columns[1::2]], axis=1))
 
 
-def spans_of_ellipse(centre: Coordinates, axes: Coordinates, plane: Plane) -> Spans:
+def ellipse(centre: Coordinates, axes: Coordinates, plane: Plane) -> Spans:
     """Return the pixels of an ellipse with a centre (2,) and two half axes (2, 2), vectors that need not be normal.
 
     Raises `ValueError` for coordinates that are no place.
@@ -217,7 +217,8 @@ def _sides(
 def _after(places: NDArray[np.float64], size: int, *, below: bool) -> NDArray[np.int64]:
     """Return the first integer at or after each place, or only after it (`below`), between 0 and `size`."""
     found = np.floor(places + _ROUNDING) + 1 if below else np.ceil(places - _ROUNDING)
-    return np.clip(found, 0, size).astype(np.int64)
+    inside: NDArray[np.int64] = np.clip(found, 0, size).astype(np.int64)
+    return inside
 
 
 def _between(low: NDArray[np.float64], high: NDArray[np.float64], size: int) -> tuple[NDArray[np.int64], ...]:
