@@ -54,7 +54,7 @@ def read(path: Path, options: PaintOptions) -> Painted:
 def _paint_points(canvas: Canvas, places: Coordinates, axes: str, values: NDArray[np.int64]) -> None:
     """Paint points (n, axes); where these lack slices or frames, a point is in all of them, as napari shows it."""
     pixels = np.zeros((len(places), 4), np.int64)
-    pixels[:, ["tzyx".index(axis) for axis in axes]] = np.clip(np.floor(places + 0.5), -1, 2**31 - 1)
+    pixels[:, ["tzyx".index(axis) for axis in axes]] = rasterise.pixels(places)
     everywhere = "".join(axis for axis in "tz" if axis not in axes)
     canvas.paint_pixels(pixels[values > 0], values[values > 0], everywhere=everywhere)
 
@@ -89,7 +89,7 @@ def _plane_of(vertices: Coordinates, axes: str) -> dict[str, int] | None:
     for axis, numbers in zip(axes[:-2], vertices.T, strict=False):
         if numbers.min() != numbers.max():
             return None
-        found[axis] = int(np.clip(np.floor(numbers[0] + 0.5), -1, 2**31 - 1))
+        found[axis] = int(rasterise.pixels(numbers[:1])[0])
     return found
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from eseg_zoo.errors import InputError
 from eseg_zoo.images.image import UNITS, tell
+from eseg_zoo.labels import rasterise
 from eseg_zoo.labels.canvas import Canvas
 from eseg_zoo.labels.painted import Painted, PaintOptions
 from eseg_zoo.labels.table import Header, classes_of, header_of, read_columns
@@ -62,9 +63,8 @@ def read(path: Path, options: PaintOptions) -> Painted:
         places[:, "tzyx".index(axis)] = found.numbers[:, n] / _pixel_size(path, header, axis, column, options)
     if not all(one.unit for axis, one in columns.items() if axis in "zyx") and options.unit is None:
         _tell_fractions(canvas, places)
-    inside = np.clip(np.floor(places + 0.5), -1, 2**31 - 1).astype(np.int64)
     with canvas.object("its points"):
-        canvas.paint_pixels(inside[values > 0], values[values > 0])
+        canvas.paint_pixels(rasterise.pixels(places[values > 0]), values[values > 0])
     return canvas.finish(objects="point")
 
 

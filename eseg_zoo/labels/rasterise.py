@@ -47,9 +47,14 @@ def no_spans() -> Spans:
     return np.zeros((0, 3), np.int64)
 
 
+def pixels(places: Coordinates) -> NDArray[np.int64]:
+    """Return the pixels (n, axes) that points lie in; raises `ValueError` for coordinates that are no place."""
+    return np.floor(_checked(places) + 0.5).astype(np.int64)
+
+
 def points(places: Coordinates, plane: Plane) -> Spans:
-    """Return the pixels that points (n, 2) lie in; raises `ValueError` for coordinates that are no place."""
-    return _spans_of_pixels(_pixels(_checked(places)), plane)
+    """Return those pixels that points (n, 2) lie in; raises `ValueError` for coordinates that are no place."""
+    return _spans_of_pixels(pixels(places), plane)
 
 
 def line(vertices: Coordinates, width: float, plane: Plane) -> Spans:
@@ -63,8 +68,8 @@ def line(vertices: Coordinates, width: float, plane: Plane) -> Spans:
     if len(vertices) == 1:
         vertices = np.repeat(vertices, 2, axis=0)
     if width <= 1:
-        pixels = _pixels(vertices)
-        return _spans_of_pixels(_chain(pixels[:-1], pixels[1:], plane), plane)
+        ends = pixels(vertices)
+        return _spans_of_pixels(_chain(ends[:-1], ends[1:], plane), plane)
     return _capsules(vertices[:-1], vertices[1:], width / 2, plane)
 
 
@@ -80,7 +85,7 @@ def polygon(rings: Sequence[Coordinates], plane: Plane, *, edge: Edge = Edge.UPP
     if edge is not Edge.ALL:
         below = edge is Edge.LOWER_RIGHT
         return _inside(start, end, plane, (below, below))
-    corners = _spans_of_pixels(_pixels(start[(start % 1 == 0).all(axis=1)]), plane)
+    corners = _spans_of_pixels(pixels(start[(start % 1 == 0).all(axis=1)]), plane)
     sides = [(y, x) for y in (False, True) for x in (False, True)]
     return np.concatenate([corners, *(_inside(start, end, plane, side) for side in sides)])
 
@@ -136,14 +141,9 @@ def _checked(points: Coordinates) -> Coordinates:
     return points
 
 
-def _pixels(points: Coordinates) -> NDArray[np.int64]:
-    """Return the pixels (n, 2) that points lie in."""
-    return np.floor(points + 0.5).astype(np.int64)
-
-
-def _spans_of_pixels(pixels: NDArray[np.int64], plane: Plane) -> Spans:
+def _spans_of_pixels(places: NDArray[np.int64], plane: Plane) -> Spans:
     """Return spans of those pixels (n, 2) that are in the image, each once."""
-    inside = pixels[((pixels >= 0) & (pixels < plane)).all(axis=1)]
+    inside = places[((places >= 0) & (places < plane)).all(axis=1)]
     rows, columns = np.divmod(np.unique(inside @ (plane[1], 1)), plane[1])
     return np.stack([rows, columns, columns + 1], axis=1)
 
@@ -163,12 +163,12 @@ def _chain(start: NDArray[np.int64], end: NDArray[np.int64], plane: Plane) -> ND
     first, last = np.maximum(ends[0], 0), np.minimum(ends[1], steps) + 1
     found = [np.zeros((0, 2), np.int64)]
     for step, n in _rows(first, np.maximum(first, last)):
-        pixels = np.empty((len(step), 2), np.int64)
+        passed = np.empty((len(step), 2), np.int64)
         here, across = np.arange(len(step)), 1 - along[n]
         length = np.maximum(steps[n], 1)
-        pixels[here, along[n]] = origin[n] + sign[n] * step
-        pixels[here, across] = start[n, across] + (2 * step * way[n, across] + length) // (2 * length)
-        found.append(pixels)
+        passed[here, along[n]] = origin[n] + sign[n] * step
+        passed[here, across] = start[n, across] + (2 * step * way[n, across] + length) // (2 * length)
+        found.append(passed)
     return np.concatenate(found)
 
 
