@@ -35,14 +35,15 @@ def classes_of_run(given: Mapping[int, str], stated: Sequence[Stated], unlabelle
         given = _numbered(stated, unlabelled)
     names = list(given.values())
     for file in stated:
-        unknown = [one.name for one in file.classes if one.name not in names]
+        unknown = [one.name for one in file.classes if _named(one.name, given) not in names]
         if unknown:
             theirs = ", ".join(dict.fromkeys(one.name for one in file.classes))
             raise InputError(
                 f"{file.name} names the classes {theirs}, but {unknown[0]} is not among the classes "
                 f"{', '.join(names)}; give the same names on both sides"
             )
-    colours = {one.name: one.colour for file in reversed(stated) for one in reversed(file.classes) if one.colour}
+    said = [one for file in stated for one in file.classes if one.colour]
+    colours = {_named(one.name, given): one.colour for one in reversed(said)}
     return tuple(LabelClass(name, value, colours.get(name)) for value, name in given.items())
 
 
@@ -57,7 +58,14 @@ def indices_of(stated: Stated, classes: Sequence[LabelClass]) -> dict[int, int]:
     if not stated.classes:
         return {one.value: index for index, one in enumerate(classes)}
     numbers = {one.name: index for index, one in enumerate(classes)}
-    return {one.value: numbers[one.name] for one in stated.classes}
+    given = {one.value: one.name for one in classes}
+    return {one.value: numbers[_named(one.name, given)] for one in stated.classes}
+
+
+def _named(name: str, given: Mapping[int, str]) -> str:
+    """Return the class that a file means by a name: the one of that name, or, where it is a number, of that value."""
+    by_value = given.get(int(name)) if name.isdecimal() and name not in given.values() else None
+    return by_value or name
 
 
 def _numbered(stated: Sequence[Stated], unlabelled: int) -> dict[int, str]:

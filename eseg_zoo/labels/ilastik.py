@@ -36,6 +36,7 @@ _OWN_ORDER = Version("1.3.3.post2"), Version("1.4.0b7")
 _WORKFLOW = "txyzc"  # of blocks of five axes in the other versions
 # Pixels of a block; ilastik's own have far fewer, and a made-up one must not fill the memory.
 _LARGEST = 1 << 28
+_LONGEST = 1 << 16  # numbers or names in a list
 _FAILURES = (OSError, KeyError, RuntimeError, ValueError, TypeError, AttributeError, ArithmeticError, IndexError)
 _INFOS = "Input Data/infos"
 _FILES = re.compile(r"(.*?\.(?:h5|hdf5|ilp|n5|zarr))[/\\]+(.+)", re.IGNORECASE)  # with a dataset in them
@@ -133,7 +134,7 @@ def _applets(content: h5py.File) -> list[h5py.Group]:
 
 def _names(path: Path, applet: h5py.Group) -> list[tuple[str, str | None]]:
     """Return name and colour of each label; what is called empty holds a value that means nothing."""
-    names, colours = ([] if _is_empty(applet.get(key)) else list(applet[key][()]) for key in ("LabelNames", "LabelColors"))
+    names, colours = (_list(applet.get(key)) for key in ("LabelNames", "LabelColors"))
     found = []
     for number, name in enumerate(map(_text, names)):
         try:
@@ -144,9 +145,11 @@ def _names(path: Path, applet: h5py.Group) -> list[tuple[str, str | None]]:
     return found
 
 
-def _is_empty(dataset: Any) -> bool:
-    """Say whether a list is empty: it is stored as one of one value then, whose attribute may be a text."""
-    return not isinstance(dataset, h5py.Dataset) or str(dataset.attrs.get("isEmpty", False)) in {"True", "1", "b'True'"}
+def _list(dataset: Any) -> list[Any]:
+    """Return the values of a list; an empty one holds a value that means nothing, and says so, perhaps as a text."""
+    if not isinstance(dataset, h5py.Dataset) or not dataset.shape or prod(dataset.shape) > _LONGEST:
+        return []
+    return [] if str(dataset.attrs.get("isEmpty", False)) in {"True", "1", "b'True'"} else list(dataset[()])
 
 
 def _colour(values: Any) -> str | None:
@@ -173,13 +176,14 @@ def _planes(
     values = _values(where, block)
     starts = _starts(where, block, values.shape)
     letters = _letters(project, lane, block, values.ndim)
-    if values.shape[letters.index("c")] > 1 if "c" in letters else False:
-        raise InputError(f"{where} has {values.shape[letters.index('c')]} channels; labels have one value at each pixel")
+    channels = values.shape[letters.index("c")] if "c" in letters else 1
+    if channels != 1:
+        raise InputError(f"{where} has {channels} channels; labels have one value at each pixel")
     if values.max(initial=0) >= len(table):
         raise InputError(f"{where} has the label {values.max()}, but the project names {len(table) - 1}")
     if frames_are_slices:
         letters = letters.translate(str.maketrans("tz", "zt"))
-    first = {axis: start for axis, start in zip(letters, starts, strict=True)}
+    first = dict(zip(letters, starts, strict=True))
     order = [letters.index(axis) for axis in AXES if axis in letters]
     values = values.transpose(order)[tuple(slice(None) if axis in letters else None for axis in AXES)][:, 0]
     for t, z in product(*map(range, values.shape[:2])):
@@ -285,7 +289,7 @@ def file_and_dataset(source: str) -> tuple[str, str]:
 def _value(group: h5py.Group, key: str) -> Any:
     """Return the value of a small dataset, None where there is none."""
     dataset = group.get(key)
-    return dataset[()] if isinstance(dataset, h5py.Dataset) and (dataset.size or 0) < 1 << 16 else None
+    return dataset[()] if isinstance(dataset, h5py.Dataset) and (dataset.size or 0) <= _LONGEST else None
 
 
 def _text(value: Any) -> str:
