@@ -11,7 +11,7 @@ from typing import Any
 
 from eseg_zoo.errors import InputError
 from eseg_zoo.images.image import Image, tell
-from eseg_zoo.label_files import LabelFile
+from eseg_zoo.label_files import LabelFile, label_lists
 from eseg_zoo.labels import ilastik
 from eseg_zoo.labels.classes import Stated, classes_of_run, indices_of, merged_classes
 from eseg_zoo.labels.label_image import LabelImage
@@ -62,14 +62,16 @@ class _Opened:
         return Stated(self.given.name, self.classes, is_image=isinstance(self.content, Image))
 
 
-def given_labels(entries: Sequence[Sequence[Any]]) -> list[list[GivenLabels]]:
-    """Return the label files of each image: paths, arrays, images, or mappings and `LabelFile` with more to say.
+def given_labels(labels: Any, images: int) -> list[list[GivenLabels]]:
+    """Return the label files of each of so many images, as `open_labels` takes them.
 
-    Raises `ConfigError` for a mapping that is none of a label file.
+    A label file is a path, an array, an image, or a mapping or `LabelFile` with more to say. One is given, or one for
+    each image; a list in its place is of one image, and with one image a list is of that. Raises `ConfigError` for a
+    mapping that is none of a label file.
     """
     return [
         [_given(one, f"labels[{number}]" + f"[{place}]" * (len(entry) > 1)) for place, one in enumerate(entry)]
-        for number, entry in enumerate(entries)
+        for number, entry in enumerate(label_lists(labels, images))
     ]
 
 
