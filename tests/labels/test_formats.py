@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image as Pillow
 from roifile import ROI_TYPE, ImagejRoi
 
+from eseg_zoo.errors import InputError
 from labels.ilastik_project import PaintedImage, write_project
 from labels.phantom import NAMES, Open, values_of
 from labels.test_ome_zarr import NAMED, write_levels
