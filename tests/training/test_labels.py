@@ -91,12 +91,8 @@ def test_classes_of_the_files_are_checked_as_those_of_a_run(inputs: Path, projec
 
 def test_arrays_and_files_are_given_together_in_a_script(inputs: Path, project: Path) -> None:
     image, strokes = (tifffile.imread(inputs / name) for name in ("image.tif", "labels.tif"))
-    settings = {
-        "axes": "zyx",
-        "preset": "small",
-        "classes": {1: "dark", 4: "bright"},
-        "network": {"filters": [8, 8, 8]},
-    }
+    settings: dict[str, Any] = {"axes": "zyx", "preset": "small", "classes": {1: "dark", 4: "bright"}, **SHORT}
+    settings |= {"network": {"filters": [8, 8, 8]}, "semi_supervised": {"steps": 0}}
     first = {"file": strokes[0], "offset": {"z": 0}}
     model = eseg_zoo.train(image, [first, project], **settings)
     held = model.checkpoint.training
