@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -84,7 +85,7 @@ class Canvas:
     @property
     def usual_name(self) -> str:
         """The class of what names none."""
-        return self.options.class_name or self.path.name.partition(".")[0] or self.path.name
+        return self.options.class_name or self.path.stem
 
     def paint(
         self, spans: Spans, value: int, *, t: int | None = None, z: int | None = None, is_cut: bool = False
@@ -151,7 +152,7 @@ class Canvas:
             yield f"{tell(seen['empty'], what)} without a pixel: no centre of a pixel is inside"
         for kind, axis in (("slice", 1), ("frame", 0)):
             if count := seen[f"every {kind}"]:
-                yield (f"{tell(count, what)} without a {kind}, painted in all {self.options.space[axis]} {kind}s")
+                yield (f"{tell(count, what)} without a {kind}: painted in all {self.options.space[axis]} {kind}s")
         if overlap:
             yield f"{tell(overlap, 'pixel')} in {what}s of several classes; the later one counts"
 
@@ -166,7 +167,7 @@ def blocks_of(painted: NDArray[np.int32]) -> tuple[list[Block], int]:
     keys = np.column_stack([painted[:, :2], band])[order]
     starts = np.flatnonzero((np.diff(keys, axis=0, prepend=-1) != 0).any(axis=1))
     blocks, overlap = [], 0
-    for start, end in zip(starts, [*starts[1:], len(keys)], strict=True):
+    for start, end in pairwise([*starts, len(keys)]):
         t, z, row = keys[start].tolist()
         spans = painted[order[start:end], 2:]
         for column in _tiles_of(spans[:, 1:3]):

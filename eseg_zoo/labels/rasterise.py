@@ -166,8 +166,10 @@ def _chain(start: NDArray[np.int64], end: NDArray[np.int64], plane: Plane) -> ND
         passed = np.empty((len(step), 2), np.int64)
         here, across = np.arange(len(step)), 1 - along[n]
         length = np.maximum(steps[n], 1)
+        # In float64, as integers overflow far outside: it is exact for lines of up to ten million pixels.
+        aside = np.floor((2.0 * step * way[n, across] + length) / (2.0 * length))
         passed[here, along[n]] = origin[n] + sign[n] * step
-        passed[here, across] = start[n, across] + (2 * step * way[n, across] + length) // (2 * length)
+        passed[here, across] = start[n, across] + aside.astype(np.int64)
         found.append(passed)
     return np.concatenate(found)
 
