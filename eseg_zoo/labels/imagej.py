@@ -3,12 +3,14 @@
 *Pixels.* Areas have the corner of the first pixel at (0, 0). They take the pixels whose centre is inside, of those on
 the outline the lower and right ones, as `PolygonFiller` does, so pixels that became a selection (traced, composite)
 come back as they were. Rectangles and ovals have whole numbers as bounds. Points and lines have the centre of the first
-pixel at (0, 0): a point takes the pixel that it lies in, a line of width 1 is drawn as `ImageProcessor.lineTo` draws
-it, a broader one takes the pixels within half its stroke width.
+pixel at (0, 0): a point takes the pixel that it lies in, a line of width 1 those that `ImageProcessor.lineTo` draws,
+a broader one the pixels within half its stroke width. Of two pixels that are equally near to a line ImageJ takes
+either; here it is the lower or right one.
 
 *Classes.* A name that a person gave is the class, without a number at its end: `membrane`, `membrane-1` and
 `membrane_2` are all `membrane`. Names that programs give (`0001-0123-0456`, a number alone) name none; then the group
-does, `group 3`, or else the file's name. The colour is that of the stroke, or of the filling.
+does, `group 3`, or else the file's name. Points of several counters are classes `counter 1`, `counter 2`. The colour
+is that of the stroke, or of the filling.
 
 *Slices.* A ROI has c, z and t in a hyperstack, or else the number of a plane in the stack. One without is shown by
 ImageJ on every slice, and painted on every slice. Channels do not count.

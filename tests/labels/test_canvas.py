@@ -74,6 +74,12 @@ def test_what_is_outside_has_no_place_or_no_pixel_is_told() -> None:
     assert (values_of(painted, (2, 3, 10, 10)).sum(axis=(2, 3)) == 16).all()
 
 
+def test_what_is_partly_outside_is_told_by_itself() -> None:
+    paper = canvas(10, 10)
+    paper.paint(rasterise.polygon([RING * 4], (10, 10)), 1, t=0, z=0, is_cut=True)
+    assert paper.finish().notes == ("1 of 1 object partly outside the image: not painted there",)
+
+
 def test_pixels_that_lack_an_axis_are_painted_all_along_it() -> None:
     paper = canvas(2, 3, 4, 4)
     paper.paint_pixels(np.array([[0, 0, 1, 2], [1, 0, 3, 3], [0, 0, 4, 0]]), np.array([1, 2, 1]), everywhere="z")

@@ -92,7 +92,7 @@ def test_a_tiff_with_names_beside_it_gives_the_sets_of_labels(tmp_path: Path, dt
         (labeling((9, 7), {"a\n": [[1, 1]]}), "the class name"),
         (labeling((9, 7), 3), "its labels are 3"),
         (labeling((9, 7), {}, interval={"min": 3}), "its interval: it is {'min': 3}"),
-        (labeling((9,), {}), "its interval: it has 1 axis"),
+        (labeling((9,), {}), "its interval: its coordinates have 1 number"),
         ("[1]", "its labels are None"),
         ("{", "is not a readable JSON file"),
     ],

@@ -117,7 +117,7 @@ def test_the_width_of_lines_is_that_of_the_options(tmp_path: Path) -> None:
         ("index,axis-0,axis-1\n0,1,2\n\n1,x,2\n", "row 4: axis-0 is 'x', not a number"),
         ("index,axis-0,axis-1\n0,nan,2\n", "row 2: axis-0 is 'nan', not a number"),
         ("index,axis-0,axis-1\n0,1e300,2\n", "its points: it has the coordinate 1e+300"),
-        ("axis-0,axis-1,axis-2,axis-3,axis-4\n0,1,2,3,4\n", "its header: it has 5 axes"),
+        ("axis-0,axis-1,axis-2,axis-3,axis-4\n0,1,2,3,4\n", "its header: its coordinates have 5 numbers"),
         ("index,shape-type,vertex-index,axis-0,axis-1\n0,star,0,1,2\n", "row 2: its shape-type is 'star'"),
         ("index,shape-type,vertex-index,axis-0,axis-1\n0,ellipse,0,1,2\n", "row 2: it has 1 corner, but ellipse is a"),
         ("index,axis-0,axis-1,class\n0,1,2,70000\n", "row 2: the class is '70000'"),
