@@ -221,7 +221,9 @@ def _layer(opened: _Opened, image: Image, classes: Sequence[LabelClass], reading
     told = ", ".join(f"{one.value}: {one.name}" for one in opened.classes or classes)
     others = None if said.class_name is None else indices[opened.classes[0].value]
     values = Values(indices, reading.unlabelled, others, told)
-    return ImageLayer(content, origin_of(content, image, offset if said.offset else None), space_of(image), values)
+    origin = origin_of(content, image, offset if said.offset else None)
+    meaning = repr((origin, sorted(indices.items()))) if opened.classes or any(origin) else ""
+    return ImageLayer(content, origin, space_of(image), values, meaning)
 
 
 def space_of(image: Image) -> Place:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 import tifffile
 import yaml
 from labels.ilastik_project import PaintedImage, write_project
+from labels.test_ome_zarr import write_levels
 
 import eseg_zoo
 from eseg_zoo.checkpoint import Checkpoint
@@ -18,6 +20,9 @@ from eseg_zoo.colours import class_colours
 from eseg_zoo.config import load_run
 from eseg_zoo.errors import ConfigError, InputError
 from eseg_zoo.training.data import open_pairs, read_training_data, with_classes
+from eseg_zoo.training.durable import write_record
+from eseg_zoo.training.folder import Begun
+from eseg_zoo.training.inputs import records_of
 from eseg_zoo.training.run import train_run
 from training.runs import write_run
 
@@ -80,6 +85,30 @@ def test_classes_and_colours_of_a_project_arrive_in_the_model_and_its_maps(input
     write_project(project, [PaintedImage(changed, "zyx", "image.tif")], names=("dark", "bright"))
     with pytest.raises(InputError, match=r"p\.ilp has changed since the training began; put the old one back"):
         train_run(run, resume=True)
+
+
+def test_a_training_that_was_begun_before_there_were_colours_and_mappings_goes_on(inputs: Path) -> None:
+    run = load_run(write_run(inputs, **SHORT))
+    train_run(run)
+    begun = Begun.read(run.out)
+    assert begun is not None
+    assert begun.settings["labels"] == ["../labels.tif"]
+    assert [one["name"] for one in begun.inputs] == [str(inputs / "image.tif"), str(inputs / "labels.tif")]
+    del begun.settings["colours"]
+    write_record(run.out / "run.json", asdict(begun))
+    train_run(run, resume=True)
+
+
+def test_a_label_image_whose_names_changed_is_another(inputs: Path) -> None:
+    strokes = tifffile.imread(inputs / "labels.tif")
+    digests = []
+    for names in ({1: "dark", 4: "bright"}, {1: "bright", 4: "dark"}, {1: "dark", 4: "bright"}):
+        properties = [{"label-value": value, "name": name} for value, name in names.items()]
+        path = inputs / f"{len(digests)}.ome.zarr"
+        write_levels(path, [strokes], "0.4", {"properties": properties})
+        pairs = open_pairs(load_run(write_run(inputs, labels=path.name)))
+        digests.append(records_of(pairs, [pair.image for pair in pairs])[1]["content"])
+    assert digests[0] == digests[2] != digests[1]
 
 
 def test_classes_of_the_files_are_checked_as_those_of_a_run(inputs: Path, project: Path) -> None:
