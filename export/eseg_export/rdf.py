@@ -30,7 +30,7 @@ from eseg_export.verify import Measurement
 from eseg_export.words import COVER, VALIDATION, Story
 from eseg_export.yaml_text import to_yaml
 from eseg_zoo.checkpoint import Checkpoint
-from eseg_zoo.colours import class_colours
+from eseg_zoo.colours import colours_of
 from eseg_zoo.config import Run
 from eseg_zoo.errors import ExportError
 
@@ -200,7 +200,7 @@ def _config(checkpoint: Checkpoint, texts: Texts, evidence: Evidence) -> spec.Co
 def origin(checkpoint: Checkpoint, measured: Sequence[Measurement]) -> dict[str, Any]:
     """Return classes, channels, training and settings as plain YAML values."""
     training = checkpoint.training
-    colours = class_colours(len(checkpoint.classes))
+    colours = colours_of(checkpoint.classes)
     return {
         "classes": [
             {"name": one.name, "value": one.value, "colour": colour, "frequency": one.frequency}

@@ -19,7 +19,7 @@ from eseg_export.template import PackageTemplate, Texts
 from eseg_export.tiling import tiling
 from eseg_export.verify import SIZES, TOLERANCE, Measurement
 from eseg_zoo.checkpoint import Checkpoint
-from eseg_zoo.colours import class_colours
+from eseg_zoo.colours import colours_of
 from eseg_zoo.errors import ConfigError
 from eseg_zoo.images.channels import default_names, tell_count
 
@@ -148,7 +148,7 @@ def _block(checkpoint: Checkpoint) -> int:
 
 
 def _classes_table(checkpoint: Checkpoint) -> str:
-    colours = class_colours(len(checkpoint.classes))
+    colours = colours_of(checkpoint.classes)
     labelled = checkpoint.training.labelled_pixels
     rows = [
         (

@@ -1,0 +1,61 @@
+"""The log of a training as curves over its steps, those of all stages one after the other."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import isfinite
+from pathlib import Path
+
+Points = tuple[tuple[int, ...], tuple[float, ...]]  # steps, values
+
+
+@dataclass(frozen=True)
+class History:
+    """What was logged: `train/...` and `val/...`, by the names in `metrics.csv`."""
+
+    curves: Mapping[str, Points]
+    begins: Mapping[str, int]  # stage -> the step that it begins after, in their order
+
+    def terms(self) -> dict[str, Points]:
+        """Return the terms of the loss, in the order of their names."""
+        others = ("train/loss", "train/waiting")
+        return {
+            name.removeprefix("train/").replace("_", " "): points
+            for name, points in sorted(self.curves.items())
+            if name.startswith("train/") and name not in others
+        }
+
+
+def read_history(stages: Mapping[str, Path]) -> History:
+    """Return the history of stages, name -> folder with `metrics.csv`; stages that left no log are passed over.
+
+    A training that was resumed left several logs in a folder. What was done again counts as the last time.
+    """
+    values: dict[str, dict[int, float]] = {}
+    begins: dict[str, int] = {}
+    before = 0
+    for stage, folder in stages.items():
+        last = before
+        for log in _logs(folder):
+            with log.open(encoding="utf-8", newline="") as file:
+                for row in csv.DictReader(file):
+                    step = before + int(row["step"]) + 1
+                    last = max(last, step)
+                    for name, value in row.items():
+                        if name not in ("epoch", "step") and value and isfinite(float(value)):
+                            values.setdefault(name, {})[step] = float(value)
+        if last > before:
+            begins[stage] = before
+        before = last
+    curves = {name: sorted(points.items()) for name, points in values.items()}
+    return History({name: (tuple(s for s, _ in p), tuple(v for _, v in p)) for name, p in curves.items()}, begins)
+
+
+def _logs(folder: Path) -> list[Path]:
+    """Return the logs in a folder in the order in which they were written: `metrics.1.csv`, ..., `metrics.csv`."""
+    numbered = [log for log in folder.glob("metrics.*.csv") if re.fullmatch(r"metrics\.\d+\.csv", log.name)]
+    ordered = sorted(numbered, key=lambda log: int(log.name.split(".")[1]))
+    return [log for log in (*ordered, folder / "metrics.csv") if log.exists()]
