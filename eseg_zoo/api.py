@@ -244,9 +244,9 @@ def train(
     file, such as `axes="zyx"`, `preset="small"` or `training={"steps": 200}`; beside a YAML file they replace what
     stands there.
 
-    `out` gets `model.pt`, `report.html`, `metrics.csv` and the checkpoints; without it nothing is left on disk. `progress` is called
-    at every step; its `stop` ends the training, which then returns its best model so far. `resume` goes on with an
-    unfinished training in `out`; with more steps than before it extends one.
+    `out` gets `model.pt`, `report.html`, `metrics.csv` and the checkpoints; without it nothing is left on disk.
+    `progress` is called at every step; its `stop` ends the training, which then returns its best model so far. `resume`
+    goes on with an unfinished training in `out`; with more steps than before it extends one.
 
     Raises `ConfigError` for settings, `InputError` for images and labels, `OutputError` when `out` holds a model or an
     unfinished training and neither `force` nor `resume` is set, and `TrainingError` when a training ends without a

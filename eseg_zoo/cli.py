@@ -104,7 +104,12 @@ def train(
         refuse_begun(settings, force=force, resume=resume)
     from eseg_zoo.commands import train_files  # torch and Lightning take seconds: mistakes are told before
 
-    train_files(settings, force=force, resume=resume, command=shlex.join(["eseg", "train", str(run)]))
+    train_files(settings, force=force, resume=resume, command=_typed(run, missing_chunks))
+
+
+def _typed(run: Path, missing_chunks: bool) -> str:
+    """Return the command that trains by a file, without what it does to earlier results."""
+    return shlex.join(["eseg", "train", str(run), *(["--missing-chunks"] if missing_chunks else [])])
 
 
 @app.command()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-# Twelve colours that are told apart, and from every grey, with normal vision and without one kind of cones; of the first
-# ones the most. Found by a search for the largest smallest difference (CIEDE2000) under the dichromacies as simulated by
-# G. Machado, M. Oliveira, L. Fernandes, IEEE Trans. Vis. Comput. Graph. 15 (2009), beginning with the blue and the
-# orange of M. Okabe, K. Ito, "Color Universal Design" (2008); `tests/test_colours.py` measures them.
+# Twelve colours that are told apart, and from every grey, by normal vision and by eyes that lack one kind of cones; the
+# first ones differ most. They begin with the blue and the orange of M. Okabe, K. Ito, "Color Universal Design" (2008);
+# the others are from a search for the largest smallest difference (CIEDE2000) with colour vision as G. Machado,
+# M. Oliveira and L. Fernandes simulate it, IEEE TVCG 15 (2009). `tests/test_colours.py` measures them.
 PALETTE = (
     "#0072B2", "#E69F00", "#99EEBB", "#AA1155", "#FFBBFF", "#AA88FF", "#777722", "#0011CC", "#55AA77", "#EEEE77",
     "#770000", "#660066",

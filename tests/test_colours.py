@@ -30,14 +30,14 @@ def seen(colours: NDArray[np.float64], vision: str) -> NDArray[np.float64]:
     """Return sRGB colours (n, 3), 0..1, as somebody with this vision sees them."""
     linear = np.where(colours <= 0.04045, colours / 12.92, ((colours + 0.055) / 1.055) ** 2.4)
     found = np.clip(linear @ VISIONS[vision].T, 0, 1)
-    return np.where(found <= 0.0031308, 12.92 * found, 1.055 * found ** (1 / 2.4) - 0.055)
+    return np.asarray(np.where(found <= 0.0031308, 12.92 * found, 1.055 * found ** (1 / 2.4) - 0.055))
 
 
 def smallest_difference(colours: list[str], others: NDArray[np.float64] | None, vision: str) -> float:
     """Return the smallest CIEDE2000 between the colours, or between them and others."""
     own = np.array([rgb(colour) for colour in colours]) / 255
     first, second = (rgb2lab(seen(one, vision)[None])[0] for one in (own, own if others is None else others))
-    differences = deltaE_ciede2000(first[:, None], second[None])
+    differences = deltaE_ciede2000(first[:, None], second[None])  # type: ignore[no-untyped-call]
     if others is None:
         differences = differences[~np.eye(len(own), dtype=bool)]
     return float(differences.min())

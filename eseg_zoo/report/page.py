@@ -14,16 +14,21 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from eseg_zoo.composite import channel_colours
-from eseg_zoo.images.image import tell
 from eseg_zoo.output import replacing
-from eseg_zoo.progress import told_time
-from eseg_zoo.report.gather import Judged, Report
+from eseg_zoo.report.gather import Report
 from eseg_zoo.report.pictures import Picture, crops_of, panels_of, strokes_of, uncertainty_stops
 from eseg_zoo.report.plots import draw_dice, draw_losses, draw_reliability
-from eseg_zoo.report.scenes import Doubt
+from eseg_zoo.report.words import (
+    key_figures,
+    tell_calibration,
+    tell_caveat,
+    tell_correction,
+    tell_doubt,
+    tell_given,
+    tell_unseen,
+)
 
 UNKNOWN = "–"
-_USES = {"training": "training", "validation": "what is held out"}
 
 
 @dataclass(frozen=True)
@@ -78,11 +83,14 @@ def _sections(found: dict[str, Any]) -> list[tuple[str, str]]:
 def _pictures(report: Report) -> dict[str, Any]:
     colours = [one.colour for one in report.classes]
     names = report.trained.checkpoint.class_names
-    shown = (*report.scenes, *([report.unseen_scene] if report.unseen_scene else []))
+    scenes = [(scene.place, panels_of(scene, colours)) for scene in report.scenes]
+    if unseen := report.unseen_scene:
+        scenes.append((f"{unseen.place}, which training never saw", panels_of(unseen, colours)))
     return {
         "strokes": [strokes_of(scene, colours) for scene in report.scenes],
-        "scenes": [(scene.place, panels_of(scene, colours)) for scene in shown],
-        "doubts": [(_tell_doubt(doubt, names), crops_of(doubt, colours)) for doubt in report.doubts],
+        "scenes": scenes,
+        "columns": max((len(pictures) for _, pictures in scenes), default=0),
+        "doubts": [(tell_doubt(doubt, names), crops_of(doubt, colours)) for doubt in report.doubts],
         "ramp": uncertainty_stops(),
         "losses": draw_losses(report.history),
         "dice_curves": draw_dice(report.history, names, colours),
@@ -95,25 +103,12 @@ def _figures(report: Report) -> dict[str, Any]:
     found: dict[str, Any] = {"held_out": held_out, "unseen": unseen, "reliability": None}
     if held_out and held_out.reliability:
         found["reliability"] = draw_reliability(held_out.reliability, held_out.errors)
-        found["calibration"] = (
-            "Of the pixels that the model is 80 % sure of, 80 % should be right. The expected calibration error, the "
-            f"mean distance from that, is {held_out.errors['with']:.3f} (without the temperature "
-            f"{held_out.errors['without']:.3f}). The temperature was fitted on these very labels, so the error on new "
-            "data is larger."
-        )
+        found["calibration"] = tell_calibration(held_out)
     if held_out:
-        found["caveat"] = _tell_caveat(report, held_out)
+        found["caveat"] = tell_caveat(report, held_out)
     if unseen:
         found["unseen_reliability"] = draw_reliability(unseen.reliability, unseen.errors)
-        found["unseen_words"] = (
-            f"The expected calibration error is {unseen.errors['with']:.3f}, without the temperature "
-            f"{unseen.errors['without']:.3f}."
-            + (
-                ""
-                if unseen.auroc is None
-                else f" The uncertainty ranks the errors with an AUROC of {unseen.auroc:.3f}."
-            )
-        )
+        found["unseen_words"] = tell_unseen(unseen)
     return found
 
 
@@ -131,12 +126,12 @@ def _words(report: Report) -> dict[str, Any]:
         commands.insert(0, f"{record.command or 'eseg train RUN.yaml'} --resume")
     return {
         "subtitle": ", ".join(images),
-        "facts": _key_figures(report),
+        "facts": key_figures(report),
         "plane": "volume" if checkpoint.dims == 3 else "slice",
         "planes": "volumes" if checkpoint.dims == 3 else "slices",
-        "given": _tell_given(report),
+        "given": tell_given(report),
         "channels": [(name, colour) for name, (_, colour) in zip(names, colours, strict=False)],
-        "correction": _tell_correction(report),
+        "correction": tell_correction(report),
         "expected": all(one.expected for one in report.classes),
         "changed": [one for one in report.settings if not one.is_default],
         "made": _made(report),
@@ -144,24 +139,6 @@ def _words(report: Report) -> dict[str, Any]:
         "footer": f"Written {datetime.now().astimezone():%Y-%m-%d %H:%M} by eseg_zoo {version('eseg_zoo')}. "
         "The method is ε-Seg, arXiv:2510.18637.",
     }
-
-
-def _key_figures(report: Report) -> list[tuple[str, str, str]]:
-    """Return name, figure and explanation of what a reader sees first."""
-    record = report.trained.checkpoint.training
-    strokes = [one.training.strokes for one in report.classes]
-    told = f"in {sum(n or 0 for n in strokes):,} strokes" if None not in strokes else ""
-    found = [("labelled pixels", f"{sum(record.labelled_pixels.values()):,}", told)]
-    if report.unseen:
-        found.append(("mean Dice", f"{report.unseen.mean_dice:.3f}", "on slices that training never saw"))
-    if report.held_out:
-        pixels = sum(report.held_out.pixels.values())
-        found.append(("mean Dice", f"{report.held_out.mean_dice:.3f}", f"on {pixels:,} held-out pixels: a hint"))
-    found.append(("classes", str(len(report.classes)), ""))
-    found.append(
-        ("training", told_time(record.seconds), f"{record.steps:,} of at most {report.trained.planned:,} steps")
-    )
-    return found
 
 
 def _made(report: Report) -> list[tuple[str, str]]:
@@ -178,52 +155,6 @@ def _made(report: Report) -> list[tuple[str, str]]:
         ("model", str(report.trained.model)),
     ]
     return [(name, value) for name, value in rows if value]
-
-
-def _tell_given(report: Report) -> str:
-    """Return which part of the images is labelled for training, and which slices are used for what."""
-    checkpoint = report.trained.checkpoint
-    slices = checkpoint.settings.get("slices", {})
-    used = [f"slices {slices[use]} for {what}" for use, what in _USES.items() if slices.get(use)]
-    told = f" The run takes {' and '.join(used)}." if used else ""
-    return f"{100 * checkpoint.training.labelled_fraction:.2g} % of the pixels are labelled for training.{told}"
-
-
-def _tell_doubt(doubt: Doubt, names: Sequence[str]) -> str:
-    between = " or ".join(f"{names[index]} ({share:.2f})" for index, share in doubt.likely)
-    y, x = doubt.centre
-    return f"{doubt.scene.place}, y {y}, x {x}: {between}; uncertainty {doubt.uncertainty:.2f}"
-
-
-def _tell_caveat(report: Report, judged: Judged) -> str:
-    """Return what has to be known about figures on held-out labels."""
-    strokes = [one.held_out.strokes for one in report.classes]
-    pixels = tell(sum(judged.pixels.values()), "pixel")
-    where = f"{pixels} in {tell(sum(n or 0 for n in strokes), 'stroke')}" if None not in strokes else pixels
-    missing = [one.name for one in report.classes if judged.dice[one.name] is None]
-    without = f" Nothing is held out of {', '.join(missing)}." if missing else ""
-    return (
-        f"These figures are a hint: {where}, of each class as many as were painted and not as many as there are, by "
-        "which the model was also chosen and calibrated. On whole images, with all their borders, Dice may be much "
-        f"lower.{without}"
-    )
-
-
-def _tell_correction(report: Report) -> str:
-    source = report.trained.checkpoint.frequency_source
-    temperature = report.temperature
-    how = "softer" if temperature > 1 else "sharper"
-    tempered = (
-        f"The temperature is {temperature:.2f}: probabilities are {how} than the network was trained to give them."
-    )
-    if source == "balanced":
-        return f"{tempered} The classes are taken for equally frequent, as the run asks: there is no correction."
-    found = "estimated from the unlabelled pixels" if source == "estimated" else "given in the run"
-    return (
-        f"The network learns from as many pixels of each class. In the data classes differ in frequency, which is {found}; "
-        "the correction shifts the odds of each class towards it, with a strength from 0 (not at all) to 1 (wholly). It "
-        f"is weaker where a class would vanish from the map or few labels are held out. {tempered}"
-    )
 
 
 def _figure(value: float | None, digits: int = 3) -> str:

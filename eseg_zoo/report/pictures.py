@@ -10,23 +10,24 @@ from math import floor, log10
 
 import numpy as np
 from matplotlib import colormaps
+from matplotlib.colors import to_hex
 from numpy.typing import NDArray
-from PIL import Image as Picture_
+from PIL import Image as Pixels
 from scipy import ndimage
 
 from eseg_zoo.colours import rgb
 from eseg_zoo.report.scenes import Doubt, Scene
 
-# Pixels of the longer side of a picture of strokes, of a panel and of a crop, and how often at most a pixel is repeated to get there.
+# Pixels of the longer side of a picture of strokes, of a panel and of a crop, and by how much one is enlarged at most.
 WIDE, PANEL, CROP_PANEL, LARGEST_ZOOM = 640, 480, 240, 4
 QUALITY = 80  # of JPEG
-# Strokes are drawn with this radius on a paler image, with a light and a dark line around them, in pixels of the picture.
-# Where more than a share of `DENSE` of a plane is labelled there are no strokes but areas, which the image shows through.
+# Strokes have this radius, and a light and a dark line around them, in pixels of the picture, which gets paler. Where
+# more than a share of `DENSE` of a plane is labelled there are no strokes but areas, which the image shows through.
 STROKE, LIGHT, DARK, DENSE = 2.8, 1.3, 1.0, 0.2
-PALER, AREA_OPACITY = 0.3, 0.45
+PALER, AREA_OPACITY = 0.45, 0.45
 UNCERTAINTY_COLOURS = "magma"
 # Of a panel's width that its scale bar takes at most.
-BAR = 0.25
+BAR = 0.3
 
 Colour = NDArray[np.uint8]  # (y, x, 3)
 
@@ -51,18 +52,17 @@ class Picture:
 
 
 def panels_of(scene: Scene, colours: Sequence[str]) -> list[Picture]:
-    """Return image, strokes, map and uncertainty of a scene, and the truth where there is one, all at one scale."""
+    """Return image, map and uncertainty of a scene, all at one scale; and labels and truth where there are any."""
     zoom, bar = _zoom(scene.labels.shape, PANEL), scale_bar(scene.labels.shape[1], scene.pixel)
     image = _resized(scene.picture, zoom)
-    found = [
-        Picture(_jpeg(image), f"Image: {scene.place}", "image", bar),
-        Picture(_jpeg(with_strokes(image, scene.labels, colours)), f"Labels painted on {scene.place}", "labels", bar),
-        Picture(_map(scene.classes, colours), f"Class map of {scene.place}", "class map", bar, True),
-    ]
-    if scene.truth is not None:
-        found.append(Picture(_map(scene.truth, colours), f"Truth of {scene.place}", "truth", bar, True))
+    found = [Picture(_jpeg(image), f"Image: {scene.place}", "image", bar)]
+    if (scene.labels >= 0).any():
+        drawn = with_strokes(image, scene.labels, colours)
+        found.append(Picture(_jpeg(drawn), f"Labels painted on {scene.place}", "labels", bar))
+    maps = {"class map": scene.classes} | ({} if scene.truth is None else {"truth": scene.truth})
+    found += [Picture(_map(one, colours), f"{name}: {scene.place}", name, bar, True) for name, one in maps.items()]
     unsure = _resized(_uncertain(scene.uncertainty), zoom)
-    return [*found, Picture(_jpeg(unsure), f"Uncertainty of the map of {scene.place}", "uncertainty", bar)]
+    return [*found, Picture(_jpeg(unsure), f"Uncertainty of the map: {scene.place}", "uncertainty", bar)]
 
 
 def strokes_of(scene: Scene, colours: Sequence[str]) -> Picture:
@@ -101,14 +101,14 @@ def svg(data: bytes, alt: str) -> Picture:
 def with_strokes(picture: Colour, labels: NDArray[np.int16], colours: Sequence[str], *, paler: float = PALER) -> Colour:
     """Return a picture with the labels of its plane, which may be larger or smaller, drawn wide enough to be seen.
 
-    The picture becomes `paler`, 0 (as it is) to 1 (white).
+    A bright picture becomes `paler`, from 0 (as it is) to 1 (white); a dark one hardly, as strokes are seen there.
     """
     labelled = np.argwhere(labels >= 0)
     if not len(labelled):
         return picture
     known = np.array([rgb(colour) for colour in colours], np.uint8)
     if len(labelled) > DENSE * labels.size:
-        shown = np.array(_resized(labels + 1, picture.shape[0] / labels.shape[0], smooth=False))
+        shown = _nearest(labels, picture.shape[:2]) + 1
         painted = known[shown - 1]
         mixed = AREA_OPACITY * painted + (1 - AREA_OPACITY) * picture
         return np.where((shown > 0)[..., None], mixed, picture).astype(np.uint8)
@@ -117,11 +117,11 @@ def with_strokes(picture: Colour, labels: NDArray[np.int16], colours: Sequence[s
     nearest = np.full(picture.shape[:2], -1)
     nearest[tuple(places.T)] = labels[tuple(labelled.T)]
     distance, (y, x) = ndimage.distance_transform_edt(nearest < 0, return_indices=True)
-    drawn = picture + paler * (np.float32(255) - picture)
+    drawn = picture + paler * picture.mean() / 255 * (255 - picture.astype(np.float32))
     radius = max(STROKE, scale.max() / 2)  # an enlarged pixel keeps its size
     for reach, colour in ((radius + LIGHT + DARK, 0), (radius + LIGHT, 255), (radius, known[nearest[y, x]])):
         drawn = np.where((distance < reach)[..., None], colour, drawn)
-    return drawn.astype(np.uint8)
+    return np.asarray(drawn, np.uint8)
 
 
 def scale_bar(width: int, pixel: float | None) -> Bar:
@@ -139,24 +139,24 @@ def scale_bar(width: int, pixel: float | None) -> Bar:
 
 def uncertainty_stops() -> list[str]:
     """Return the colours of uncertainties from 0 to 1, as `#rrggbb`."""
-    return [
-        "#{:02X}{:02X}{:02X}".format(*colormaps[UNCERTAINTY_COLOURS](x, bytes=True)[:3]) for x in np.linspace(0, 1, 9)
-    ]
+    return [to_hex(colormaps[UNCERTAINTY_COLOURS](value)) for value in np.linspace(0, 1, 9)]
 
 
 def _zoom(size: Sequence[int], side: int) -> float:
     return min(side / max(size), LARGEST_ZOOM)
 
 
-def _resized(picture: NDArray[np.generic], zoom: float, *, smooth: bool = True) -> NDArray[np.uint8]:
+def _resized(picture: Colour, zoom: float) -> Colour:
     height, width = (max(round(zoom * n), 1) for n in picture.shape[:2])
-    if smooth:
-        return np.array(Picture_.fromarray(picture).resize((width, height), Picture_.Resampling.LANCZOS))
+    return np.array(Pixels.fromarray(picture).resize((width, height), Pixels.Resampling.LANCZOS))
+
+
+def _nearest(values: NDArray[np.int16], size: Sequence[int]) -> NDArray[np.int16]:
+    """Return the values (y, x) at the nearest pixel of each of so many."""
     rows, columns = (
-        np.minimum(((np.arange(n) + 0.5) * length / n).astype(int), length - 1)
-        for n, length in zip((height, width), picture.shape[:2], strict=True)
+        ((np.arange(n) + 0.5) * length / n).astype(int) for n, length in zip(size, values.shape, strict=True)
     )
-    return np.asarray(picture[np.ix_(rows, columns)])
+    return values[np.ix_(rows, columns)]
 
 
 def _uncertain(uncertainty: NDArray[np.floating]) -> Colour:
@@ -167,11 +167,12 @@ def _uncertain(uncertainty: NDArray[np.floating]) -> Colour:
 def _map(classes: NDArray[np.int16], colours: Sequence[str]) -> str:
     """Return a class map as the address of a PNG; what has no class is grey."""
     known = np.array([(128, 128, 128), *(rgb(colour) for colour in colours)], np.uint8)
-    shown = _resized(classes + 1, min(_zoom(classes.shape, WIDE), 1), smooth=False)
+    zoom = min(_zoom(classes.shape, WIDE), 1)
+    shown = _nearest(classes, [max(round(zoom * n), 1) for n in classes.shape]) + 1
     file = io.BytesIO()
-    picture = Picture_.fromarray(known[shown])
+    picture = Pixels.fromarray(known[shown])
     if len(known) <= 256:
-        picture = picture.quantize(len(known), dither=Picture_.Dither.NONE)
+        picture = picture.quantize(len(known), dither=Pixels.Dither.NONE)
     picture.save(file, "PNG", optimize=True)
     return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
 
@@ -179,5 +180,5 @@ def _map(classes: NDArray[np.int16], colours: Sequence[str]) -> str:
 def _jpeg(picture: Colour) -> str:
     grey = (picture == picture[..., :1]).all()
     file = io.BytesIO()
-    Picture_.fromarray(picture[..., 0] if grey else picture).save(file, "JPEG", quality=QUALITY, optimize=True)
+    Pixels.fromarray(picture[..., 0] if grey else picture).save(file, "JPEG", quality=QUALITY, optimize=True)
     return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()

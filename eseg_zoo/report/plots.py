@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib import rc_context
@@ -18,7 +19,7 @@ from eseg_zoo.report.pictures import Picture, svg
 # Dark enough for thin lines on white, and told apart by the dashes too.
 _LINES = ("#0072B2", "#D55E00", "#009E73", "#AA1155", "#777722", "#660066", "#56A0D0", "#444444")
 _DASHES = ("-", "--", "-.", ":")
-_STYLE = {
+_STYLE: Any = {
     "font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": "#888888",
     "axes.grid": True, "grid.color": "#E4E4E4", "grid.linewidth": 0.6, "axes.axisbelow": True, "svg.hashsalt": "eseg",
 }  # fmt: skip

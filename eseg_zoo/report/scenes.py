@@ -28,8 +28,8 @@ from eseg_zoo.patches.sections import Section, Window, sections_of
 
 Pair = tuple[Image, LabelImage]
 
-# Planes that are shown, and the largest side of what is shown of one. A plane of a volume takes all those around it that
-# the network sees, so it is smaller.
+# Planes that are shown, and the largest side of what is shown of one. In a volume it is smaller, as a plane takes all
+# those around it that the network sees.
 SCENES = 3
 SIDE = {2: 1024, 3: 256}
 # Labelled places of a plane that are tried as the middle of what is shown.
@@ -184,8 +184,9 @@ def _window(plane: _Plane, section: Section, stride: Sequence[int]) -> tuple[Win
         near = (np.abs(plane.places - middle) < side // 2).all(1)
         return len(np.unique(plane.classes[near])), int(near.sum())
 
+    best = max(range(len(tried)), key=lambda number: worth(tried[number]))
     window = []
-    for middle, length, step in zip(max(tried, key=worth), section.space[-2:], stride[-2:], strict=True):
+    for middle, length, step in zip(tried[best], section.space[-2:], stride[-2:], strict=True):
         start = min(max(int(middle) - side // 2, 0), max(length - side, 0)) // step * step
         window.append(slice(start, min(start + side, length)))
     if plane.depth is None:

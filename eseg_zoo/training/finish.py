@@ -46,8 +46,8 @@ def finish(
     *,
     steps: int,
     seconds: float,
-    machine: str,
-    command: str,
+    machine: str = "",
+    command: str = "",
 ) -> Checkpoint:
     """Return the finished model: statistics, temperature and class-frequency correction go into its network.
 
@@ -130,12 +130,7 @@ def _reliability(held_out: HeldOut, correction: Correction) -> dict[str, list[li
         return {}
     logits = {"with": correction.calibrate(held_out.logits.T), "without": held_out.logits.T}
     found = {kind: Reliability.of(held_out.labels, softmax(each, axis=0)) for kind, each in logits.items()}
-    return {
-        kind: [
-            list(bin_) for bin_ in zip(one.pixels.tolist(), one.right.tolist(), one.confidences.tolist(), strict=True)
-        ]
-        for kind, one in found.items()
-    }
+    return {kind: np.stack([one.pixels, one.right, one.confidences], axis=1).tolist() for kind, one in found.items()}
 
 
 def _expected_dice(correction: Correction, run: Run) -> dict[str, list[float]]:
