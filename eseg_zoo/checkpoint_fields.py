@@ -130,7 +130,7 @@ class TrainingFields(_Strict):
     slices: dict[_Name, _Count] = {}
     validation_strokes: dict[_Name, _Count] = {}
     confusion: list[list[_Count]] = []
-    reliability: dict[Literal["with", "without"], list[_Bin]] = {}
+    reliability: dict[Literal["with", "without"], Annotated[list[_Bin], Field(min_length=1)]] = {}
     expected_dice: dict[_Name, Annotated[list[_Finite], Field(min_length=3, max_length=3)]] = {}
     machine: str = ""
     command: str = ""
@@ -171,6 +171,8 @@ class Fields(_Strict):
         confusion = self.training.confusion
         if confusion and [len(row) for row in confusion] != [shape.classes] * shape.classes:
             raise ValueError(f"training.confusion must be of {shape.classes} classes")
+        if len(self.training.reliability) == 1:
+            raise ValueError("training.reliability must be with and without the temperature")
         self._check_settings()
         _check_weights(self)
         return self

@@ -76,8 +76,6 @@ def _tell_end(out: Path, model: Path, training: TrainingRecord) -> None:
 def report_file(out: Path, path: Path | None, *, force: bool) -> Path:
     """Write the report of the training in a folder and return its file."""
     log.info("Writing the report.")
-    if path is not None:
-        make_folder(path.parent)
     return write_report(out, path, force=force)
 
 

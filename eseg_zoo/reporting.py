@@ -13,7 +13,7 @@ from eseg_zoo.config import Run
 from eseg_zoo.errors import ConfigError, EsegError, InputError
 from eseg_zoo.images.image import first_line
 from eseg_zoo.images.opening import files_of_source
-from eseg_zoo.output import refuse_existing, refuse_inputs, refuse_other_than_file
+from eseg_zoo.output import make_folder, refuse_existing, refuse_inputs, refuse_other_than_file
 from eseg_zoo.training.data import LabelledImage, open_pairs
 from eseg_zoo.training.folder import STAGES, Begun
 
@@ -72,6 +72,7 @@ def write_report(
     )  # fmt: skip
     if report.lacking:
         log.warning("The report is without pictures: %s", report.lacking)
+    make_folder(target.parent)
     write_page(report, target, force=force)
     return target
 

@@ -11,13 +11,14 @@ import pytest
 import tifffile
 import torch
 from html_page import Page
-from training.runs import SEMI_SUPERVISED, write_inputs, write_run
+from training.runs import SEMI_SUPERVISED, TRAINING, write_inputs, write_run
 from typer.testing import CliRunner
 
 import eseg_zoo
-from eseg_zoo import reporting
+from eseg_zoo import commands, reporting
 from eseg_zoo.checkpoint import _MAGIC, Checkpoint, _plain
 from eseg_zoo.cli import app
+from eseg_zoo.config import load_run
 from eseg_zoo.errors import CheckpointError, OutputError
 from eseg_zoo.progress import Progress
 from eseg_zoo.report import gather
@@ -209,6 +210,17 @@ def test_a_folder_without_a_model_has_no_report(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"model\.pt does not exist"):
         write_report(tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_only_the_first_of_several_processes_writes_a_report(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = load_run(write_run(copied, training=TRAINING | {"devices": 2}))
+    written: list[Path] = []
+    monkeypatch.setattr("eseg_zoo.training.run.train_run", lambda *_, **__: copied / "out/model.pt")
+    monkeypatch.setattr(commands, "report_after", lambda out, **_: written.append(out))
+    for is_first in (False, True):
+        monkeypatch.setattr("eseg_zoo.training.processes.is_first", lambda is_first=is_first: is_first)
+        commands.train_files(run, force=False, resume=False, command="")
+    assert written == [copied / "out"]
 
 
 def test_a_3d_training_has_a_report(tmp_path: Path) -> None:

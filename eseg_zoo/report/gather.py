@@ -148,7 +148,8 @@ def _classes(checkpoint: Checkpoint) -> Iterator[ClassFacts]:
 def _held_out(checkpoint: Checkpoint) -> Judged | None:
     """Return the figures of the record; None where no label was held out."""
     record, names = checkpoint.training, checkpoint.class_names
-    if "mean_dice" not in record.validation:
+    mean = record.validation.get("mean_dice")
+    if mean is None:
         return None
     curves = {
         kind: Reliability(*(np.array(column) for column in zip(*bins, strict=True)))
@@ -157,8 +158,8 @@ def _held_out(checkpoint: Checkpoint) -> Judged | None:
     return Judged(
         {name: record.validation_pixels.get(name, 0) for name in names},
         {name: record.validation.get(f"dice/{name}") for name in names},
-        record.validation["mean_dice"], record.confusion, curves, {kind: one.error for kind, one in curves.items()},
-        record.validation_strokes or None,
+        mean, record.confusion, curves, {kind: one.error for kind, one in curves.items()},
+        {name: record.validation_strokes.get(name, 0) for name in names} if record.validation_strokes else None,
     )  # fmt: skip
 
 

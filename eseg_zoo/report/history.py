@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import csv
+import logging
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
+
+from eseg_zoo.images.image import first_line
+
+log = logging.getLogger(__name__)
 
 Points = tuple[tuple[int, ...], tuple[float, ...]]  # steps, values
 
@@ -39,14 +44,11 @@ def read_history(stages: Mapping[str, Path]) -> History:
     before = 0
     for stage, folder in stages.items():
         last = before
-        for log in _logs(folder):
-            with log.open(encoding="utf-8", newline="") as file:
-                for row in csv.DictReader(file):
-                    step = before + int(row["step"]) + 1
-                    last = max(last, step)
-                    for name, value in row.items():
-                        if name not in ("epoch", "step") and value and isfinite(float(value)):
-                            values.setdefault(name, {})[step] = float(value)
+        for file in _logs(folder):
+            for step, row in _rows(file):
+                last = max(last, before + step)
+                for name, value in row.items():
+                    values.setdefault(name, {})[before + step] = value
         if last > before:
             begins[stage] = before
         before = last
@@ -54,8 +56,23 @@ def read_history(stages: Mapping[str, Path]) -> History:
     return History({name: (tuple(s for s, _ in p), tuple(v for _, v in p)) for name, p in curves.items()}, begins)
 
 
+def _rows(file: Path) -> list[tuple[int, dict[str, float]]]:
+    """Return the steps of a log, counted from 1, with what was logged at each; of a damaged one none, and say so."""
+    found = []
+    try:
+        with file.open(encoding="utf-8", newline="") as opened:
+            for row in csv.DictReader(opened):
+                numbers = {name: float(value) for name, value in row.items() if value}
+                known = {name: n for name, n in numbers.items() if name not in ("epoch", "step") and isfinite(n)}
+                found.append((int(numbers["step"]) + 1, known))
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, csv.Error) as error:
+        log.warning("%s cannot be read, so its curves are not in the report: %s", file, first_line(error))
+        return []
+    return found
+
+
 def _logs(folder: Path) -> list[Path]:
     """Return the logs in a folder in the order in which they were written: `metrics.1.csv`, ..., `metrics.csv`."""
-    numbered = [log for log in folder.glob("metrics.*.csv") if re.fullmatch(r"metrics\.\d+\.csv", log.name)]
-    ordered = sorted(numbered, key=lambda log: int(log.name.split(".")[1]))
-    return [log for log in (*ordered, folder / "metrics.csv") if log.exists()]
+    numbered = [file for file in folder.glob("metrics.*.csv") if re.fullmatch(r"metrics\.\d+\.csv", file.name)]
+    ordered = sorted(numbered, key=lambda file: int(file.name.split(".")[1]))
+    return [file for file in (*ordered, folder / "metrics.csv") if file.exists()]

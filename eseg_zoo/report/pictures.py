@@ -21,9 +21,10 @@ from eseg_zoo.report.scenes import Doubt, Scene
 # Pixels of the longer side of a picture of strokes, of a panel and of a crop, and by how much one is enlarged at most.
 WIDE, PANEL, CROP_PANEL, LARGEST_ZOOM = 640, 480, 240, 4
 QUALITY = 80  # of JPEG
-# Strokes have this radius, and a light and a dark line around them, in pixels of the picture, which gets paler. Where
-# more than a share of `DENSE` of a plane is labelled there are no strokes but areas, which the image shows through.
-STROKE, LIGHT, DARK, DENSE = 2.8, 1.3, 1.0, 0.2
+# The radius of strokes, as a share of the picture's longer side, and the widths of a light and a dark line around them,
+# as shares of the radius. Where more than a share of `DENSE` of a plane is labelled there are no strokes but areas, and
+# the image shows through.
+STROKE, LIGHT, DARK, DENSE = 1 / 160, 0.4, 0.3, 0.2
 PALER, AREA_OPACITY = 0.45, 0.45
 UNCERTAINTY_COLOURS = "magma"
 # Of a panel's width that its scale bar takes at most.
@@ -118,9 +119,11 @@ def with_strokes(picture: Colour, labels: NDArray[np.int16], colours: Sequence[s
     nearest[tuple(places.T)] = labels[tuple(labelled.T)]
     distance, (y, x) = ndimage.distance_transform_edt(nearest < 0, return_indices=True)
     drawn = picture + paler * picture.mean() / 255 * (255 - picture.astype(np.float32))
-    radius = max(STROKE, scale.max() / 2)  # an enlarged pixel keeps its size
-    for reach, colour in ((radius + LIGHT + DARK, 0), (radius + LIGHT, 255), (radius, known[nearest[y, x]])):
-        drawn = np.where((distance < reach)[..., None], colour, drawn)
+    width = STROKE * max(picture.shape[:2])
+    radius = max(width, scale.max() / 2)  # an enlarged pixel keeps its size
+    rings = ((LIGHT + DARK, np.uint8(0)), (LIGHT, np.uint8(255)), (0, known[nearest[y, x]]))
+    for outer, colour in rings:
+        drawn = np.where((distance < radius + outer * width)[..., None], colour, drawn)
     return np.asarray(drawn, np.uint8)
 
 

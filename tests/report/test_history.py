@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from eseg_zoo.report.history import read_history
 
 
@@ -35,3 +37,17 @@ def test_stages_that_left_no_log_are_passed_over(tmp_path: Path) -> None:
     history = read_history({"one": tmp_path / "one", "two": tmp_path / "two"})
     assert history.begins == {"two": 0}
     assert read_history({"one": tmp_path / "one"}).curves == {}
+
+
+@pytest.mark.parametrize(
+    "content", [b"\xff\xfe\x00", b"step,a\nx,1\n", b"epoch,a\n0,1\n", b"step,a\n1,2,3\n", b"step,a\ninf,1\n"]
+)
+def test_a_damaged_log_is_told_and_costs_its_own_curves_alone(
+    tmp_path: Path, content: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    log(tmp_path / "one", "metrics.csv", "0,4,1,9,")
+    log(tmp_path / "two", "metrics.csv")
+    (tmp_path / "two/metrics.csv").write_bytes(content)
+    history = read_history({"one": tmp_path / "one", "two": tmp_path / "two"})
+    assert history.curves == {"train/kl": ((5,), (1.0,)), "train/loss": ((5,), (9.0,))}
+    assert str(tmp_path / "two/metrics.csv") in caplog.text

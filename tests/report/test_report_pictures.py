@@ -58,14 +58,14 @@ def test_a_scale_bar_has_a_round_length_of_at_most_three_tenths(
     assert bar.share == pytest.approx(share)
 
 
-def test_a_stroke_one_pixel_wide_is_seen_in_a_picture_of_a_quarter_of_the_size() -> None:
-    labels = np.full((400, 400), -1, np.int16)
-    labels[200, 100:180] = 1
-    drawn = with_strokes(np.full((100, 100, 3), 90, np.uint8), labels, COLOURS)
+def test_a_stroke_one_pixel_wide_is_seen_in_a_picture_of_half_the_size() -> None:
+    labels = np.full((1280, 1280), -1, np.int16)
+    labels[600, 300:500] = 1
+    drawn = with_strokes(np.full((640, 640, 3), 90, np.uint8), labels, COLOURS)
     orange = (drawn == (0xE6, 0x9F, 0x00)).all(-1)
-    assert orange.any(0)[25:45].all()
-    assert orange[:, 35].sum() >= 5
-    assert not orange[:, :15].any()
+    assert orange[:, 150:250].sum(0).min() >= 7
+    assert not orange[:, :140].any()
+    assert (drawn[:, 200] == 255).all(-1).any()  # and stands out from a dark ground
 
 
 def test_strokes_of_several_classes_keep_their_colours_when_the_picture_is_enlarged() -> None:
