@@ -32,6 +32,7 @@ from eseg_zoo.inference.predict import (
 )
 from eseg_zoo.labels.opening import LabelReading, given_labels, open_labels
 from eseg_zoo.progress import Progress, Watch
+from eseg_zoo.reporting import report_after
 from eseg_zoo.training.data import LabelledImage, open_pairs
 
 Callback = Callable[[Progress], None]
@@ -236,9 +237,9 @@ def train(
     settings are keyword arguments named as in the YAML file, such as `axes="zyx"`, `preset="small"` or
     `training={"steps": 200}`; beside a YAML file they replace what stands there.
 
-    `out` gets `model.pt`, `metrics.csv` and the checkpoints; without it nothing is left on disk. `progress` is called
-    at every step; its `stop` ends the training, which then returns its best model so far. `resume` goes on with an
-    unfinished training in `out`; with more steps than before it extends one.
+    `out` gets `model.pt`, `report.html`, `metrics.csv` and the checkpoints; without it nothing is left on disk.
+    `progress` is called at every step; its `stop` ends the training, which then returns its best model so far. `resume`
+    goes on with an unfinished training in `out`; with more steps than before it extends one.
 
     Raises `ConfigError` for settings, `InputError` for images and labels, `OutputError` when `out` holds a model or an
     unfinished training and neither `force` nor `resume` is set, and `TrainingError` when a training ends without a
@@ -247,7 +248,8 @@ def train(
     from eseg_zoo.training.run import train_run  # Lightning takes seconds to import; nothing else needs it
 
     with ExitStack() as stack:
-        if out is None and not _is_run_file(images, labels):
+        is_kept = out is not None or _is_run_file(images, labels)
+        if not is_kept:
             out = stack.enter_context(tempfile.TemporaryDirectory(prefix="eseg_zoo_"))
         if out is not None:
             settings["out"] = Path(out).absolute()
@@ -258,7 +260,10 @@ def train(
         if run.training.distributed:
             devices = run.training.devices
             raise ConfigError(f"training.devices is {devices}; several processes need the command, eseg train")
-        return Model.load(train_run(run, pairs, force=force, resume=resume, watch=Watch(progress)))
+        target = train_run(run, pairs, force=force, resume=resume, watch=Watch(progress))
+        if is_kept:
+            report_after(run.out, pairs, force=force or resume)
+        return Model.load(target)
 
 
 def _is_run_file(images: Any, labels: Any) -> bool:

@@ -60,6 +60,17 @@ class TrainingRecord:
     validation: dict[str, float]  # 'mean_dice', 'loss', and 'dice/<class>' of the finished model on these
     versions: dict[str, str]  # package -> version
     landmarks: list[list[int]] = field(default_factory=list)  # some labels of training (see `labels.landmarks`)
+    # What only the report shows; models of before it lack it.
+    strokes: dict[str, int] = field(default_factory=dict)  # class name -> strokes used for training
+    slices: dict[str, int] = field(default_factory=dict)  # class name -> sections that have these
+    validation_strokes: dict[str, int] = field(default_factory=dict)  # class name -> held-out strokes
+    confusion: list[list[int]] = field(default_factory=list)  # held-out pixels by true (rows) and predicted class
+    # 'with' and 'without' the temperature, for each bin of confidence: held-out pixels, right ones, sum of confidences
+    reliability: dict[str, list[list[float]]] = field(default_factory=dict)
+    # class name -> Dice expected in the data without a correction for class frequencies, with it, with the whole of it
+    expected_dice: dict[str, list[float]] = field(default_factory=dict)
+    machine: str = ""  # that trained it
+    command: str = ""  # that trained it; '' for a training from Python
 
 
 @dataclass(frozen=True)

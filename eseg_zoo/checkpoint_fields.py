@@ -73,6 +73,7 @@ _Finite = Annotated[float, Field(allow_inf_nan=False)]
 _Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 _Tensor = Annotated[Tensor, AfterValidator(_tensor)]
 _Name = Annotated[str, AfterValidator(plain_name)]
+_Bin = Annotated[list[Annotated[float, Field(ge=0, allow_inf_nan=False)]], Field(min_length=3, max_length=3)]
 _Levels = Field(min_length=1, max_length=_LEVELS)
 
 
@@ -126,6 +127,14 @@ class TrainingFields(_Strict):
     validation_pixels: dict[_Name, _Count]
     validation: dict[str, _Finite | None]
     versions: dict[str, str]
+    strokes: dict[_Name, _Count] = {}
+    slices: dict[_Name, _Count] = {}
+    validation_strokes: dict[_Name, _Count] = {}
+    confusion: list[list[_Count]] = []
+    reliability: dict[Literal["with", "without"], Annotated[list[_Bin], Field(min_length=1)]] = {}
+    expected_dice: dict[_Name, Annotated[list[_Finite], Field(min_length=3, max_length=3)]] = {}
+    machine: str = ""
+    command: str = ""
 
 
 class Fields(_Strict):
@@ -160,6 +169,11 @@ class Fields(_Strict):
             raise ValueError(f"sample has shape {tuple(self.sample.shape)}, which does not fit the network")
         if not 0 < self.sample.numel() <= _SAMPLE:
             raise ValueError(f"sample has {self.sample.numel()} pixels; it must have 1 to {_SAMPLE}")
+        confusion = self.training.confusion
+        if confusion and [len(row) for row in confusion] != [shape.classes] * shape.classes:
+            raise ValueError(f"training.confusion must be of {shape.classes} classes")
+        if len(self.training.reliability) == 1:
+            raise ValueError("training.reliability must be with and without the temperature")
         self._check_settings()
         _check_weights(self)
         return self

@@ -1,4 +1,4 @@
-"""The command line: eseg train | predict | evaluate | export | demo. It is a thin layer over the API.
+"""The command line: eseg train | predict | evaluate | report | export | demo. It is a thin layer over the API.
 
 Results go to stdout, progress and errors to stderr. What a verb needs is imported when it runs, because torch and
 Lightning take seconds. Packages beside this one add verbs by the entry points `eseg.commands`.
@@ -7,6 +7,7 @@ Lightning take seconds. Packages beside this one add verbs by the entry points `
 from __future__ import annotations
 
 import os
+import shlex
 from importlib.metadata import EntryPoint, entry_points, version
 from pathlib import Path
 from typing import Annotated, Any
@@ -103,7 +104,12 @@ def train(
         refuse_begun(settings, force=force, resume=resume)
     from eseg_zoo.commands import train_files  # torch and Lightning take seconds: mistakes are told before
 
-    train_files(settings, force=force, resume=resume)
+    train_files(settings, force=force, resume=resume, command=_typed(run, missing_chunks))
+
+
+def _typed(run: Path, missing_chunks: bool) -> str:
+    """Return the command that trains by a file, without what it does to earlier results."""
+    return shlex.join(["eseg", "train", str(run), *(["--missing-chunks"] if missing_chunks else [])])
 
 
 @app.command()
@@ -181,6 +187,23 @@ def evaluate(
         unlabelled=unlabelled, json_file=json_file, reliability=reliability, tile=tile, tta=tta, device=device,
         force=force,
     )  # fmt: skip
+
+
+@app.command()
+def report(
+    out: Annotated[Path, typer.Argument(help="Folder of a training, the out of its run.")],
+    path: Annotated[
+        Path | None, typer.Option("--out", help="File to write; by default report.html in the folder.")
+    ] = None,
+    force: Force = False,
+) -> None:
+    """Write the report of a training again: one HTML page that needs no network.
+
+    Every training ends with it; this is for older ones, and for those whose images were not at hand.
+    """
+    from eseg_zoo.commands import report_file
+
+    plain_console().print(f"{report_file(out, path, force=force)}", soft_wrap=True)
 
 
 def main() -> None:

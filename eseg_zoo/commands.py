@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 
 from rich.table import Table
@@ -27,19 +28,23 @@ from eseg_zoo.inference.predict import (
     targets_of,
 )
 from eseg_zoo.output import make_folder, refuse_existing, refuse_inputs, refuse_other_than_file, replacing
-from eseg_zoo.progress import Progress, Watch
+from eseg_zoo.progress import Progress, Watch, told_time
+from eseg_zoo.reporting import report_after, write_report
+
+log = logging.getLogger(__name__)
 
 
-def train_files(run: Run, *, force: bool, resume: bool) -> None:
-    """Train, and print the figures of the finished model, where it is, and what to do with it."""
+def train_files(run: Run, *, force: bool, resume: bool, command: str) -> None:
+    """Train, write the report, and print the figures of the finished model, where it is, and what to do with it."""
     # Lightning takes seconds to import; no other verb needs it.
     from eseg_zoo.training.processes import is_first
     from eseg_zoo.training.run import train_run
 
     with TrainingBars() as bars:
-        target = train_run(run, force=force, resume=resume, watch=Watch(bars))
+        target = train_run(run, force=force, resume=resume, watch=Watch(bars), command=command)
     if run.training.distributed and not is_first():
         return
+    report_after(run.out, force=force or resume)
     model = Model.load(target)
     training = model.checkpoint.training
     table = Table("class", "labelled pixels", "validation Dice", "frequency")
@@ -54,7 +59,6 @@ def train_files(run: Run, *, force: bool, resume: bool) -> None:
 
 def _tell_end(out: Path, model: Path, training: TrainingRecord) -> None:
     """Say on stderr how long it took, how much of it was done, and what comes next."""
-    from eseg_zoo.training.estimate import told_time
     from eseg_zoo.training.folder import Begun
 
     begun = Begun.read(out)
@@ -67,6 +71,12 @@ def _tell_end(out: Path, model: Path, training: TrainingRecord) -> None:
     console = plain_console(stderr=True)
     for line in (f"{steps}. Next:", f"  eseg predict {model} IMAGE --out maps", f"  eseg export --ckpt {model}"):
         console.print(line, soft_wrap=True)
+
+
+def report_file(out: Path, path: Path | None, *, force: bool) -> Path:
+    """Write the report of the training in a folder and return its file."""
+    log.info("Writing the report.")
+    return write_report(out, path, force=force)
 
 
 def predict_files(

@@ -44,3 +44,10 @@ class Watch:
         self.report(what, done, total)
         if self.stopped.is_set() and done < total:
             raise StoppedError(f"{what} was stopped after {done} of {total} parts")
+
+
+def told_time(seconds: float) -> str:
+    """Return `40 seconds`, `14 minutes` or `3.5 hours`."""
+    if seconds < 90:
+        return f"{max(round(seconds), 1)} second{'s' * (round(seconds) > 1)}"
+    return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"

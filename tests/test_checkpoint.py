@@ -314,3 +314,22 @@ def test_permissions_follow_the_umask(checkpoint: Checkpoint, tmp_path: Path, um
     finally:
         os.umask(before)
     assert (tmp_path / "model.pt").stat().st_mode & 0o777 == mode
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"confusion": [[1, 2], [3, 4]]},
+        {"confusion": [[1, 2, -3], [0, 0, 0], [0, 0, 0]]},
+        {"reliability": {"with": [[1, 1, 0.5]]}},
+        {"reliability": {"with": [], "without": []}},
+        {"expected_dice": {"membrane": [0.5]}},
+        {"strokes": {"membrane": 1.5}},
+    ],
+)
+def test_what_only_the_report_shows_is_checked_too(
+    tmp_path: Path, checkpoint: Checkpoint, changes: dict[str, Any]
+) -> None:
+    replace(checkpoint, training=replace(checkpoint.training, **changes)).save(tmp_path / "model.pt")
+    with pytest.raises(CheckpointError, match="is damaged"):
+        Checkpoint.load(tmp_path / "model.pt")

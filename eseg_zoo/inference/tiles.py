@@ -166,11 +166,19 @@ def crop_to(cells: NDArray[np.float32], window: Window) -> NDArray[np.float32]:
     return cells[(slice(None), *(slice(0, part.stop - part.start) for part in window))]
 
 
-def predict_section(predictor: Predictor, section: Section, *, tile: int | None = None) -> NDArray[np.float32]:
-    """Return class probabilities (classes, *space) of a section; `tile` is the side of its tiles in pixels."""
+def predict_section(
+    predictor: Predictor, section: Section, *, window: Window | None = None, tile: int | None = None
+) -> NDArray[np.float32]:
+    """Return class probabilities (classes, *space) of a section, or of a window that begins on the network's grid.
+
+    `tile` is the side of its tiles in pixels.
+    """
     checkpoint = predictor.checkpoint
-    size = tile_size(checkpoint.architecture, section.space, side=tile)
-    result = np.empty((len(checkpoint.classes), *section.space), np.float32)
-    for window in tiles_of(section.space, size):
-        result[(slice(None), *window)] = predict_window(predictor, section, window)
+    window = section.whole if window is None else window
+    space = [part.stop - part.start for part in window]
+    size = tile_size(checkpoint.architecture, space, side=tile)
+    result = np.empty((len(checkpoint.classes), *space), np.float32)
+    for inside in tiles_of(space, size):
+        moved = tuple(slice(p.start + i.start, p.start + i.stop) for p, i in zip(window, inside, strict=True))
+        result[(slice(None), *inside)] = predict_window(predictor, section, moved)
     return result

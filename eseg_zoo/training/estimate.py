@@ -13,6 +13,7 @@ from lightning.pytorch.callbacks import Callback
 
 from eseg_zoo.config import Run
 from eseg_zoo.patches.geometry import PatchGeometry
+from eseg_zoo.progress import told_time
 
 if TYPE_CHECKING:
     from eseg_zoo.training.run import StagePlan
@@ -78,10 +79,3 @@ class _Timing(Callback):
             each = (time.perf_counter() - self.began) / TIMED
             self.estimate.tell(self.name, trainer.global_step, each)
         self.done += 1
-
-
-def told_time(seconds: float) -> str:
-    """Return `40 seconds`, `14 minutes` or `3.5 hours`."""
-    if seconds < 90:
-        return f"{max(round(seconds), 1)} second{'s' * (round(seconds) > 1)}"
-    return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"

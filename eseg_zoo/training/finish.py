@@ -11,6 +11,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
+from scipy.special import softmax
 
 from eseg_zoo.calibration.correction import Correction, HeldOut, fit_correction
 from eseg_zoo.checkpoint import Checkpoint, Class, TrainingRecord
@@ -18,7 +19,7 @@ from eseg_zoo.config import Run
 from eseg_zoo.inference.network import prepare
 from eseg_zoo.labels.landmarks import landmarks_of
 from eseg_zoo.losses import Anchors
-from eseg_zoo.metrics import Confusion
+from eseg_zoo.metrics import Confusion, Reliability
 from eseg_zoo.model.dense import Architecture, Classifier, DenseSegmenter, Geometry
 from eseg_zoo.model.hvae import HVAE
 from eseg_zoo.patches.source import Batch
@@ -45,10 +46,13 @@ def finish(
     *,
     steps: int,
     seconds: float,
+    machine: str = "",
+    command: str = "",
 ) -> Checkpoint:
     """Return the finished model: statistics, temperature and class-frequency correction go into its network.
 
-    The figures in its record are those of this model, on the held-out labelled pixels.
+    The figures in its record are those of this model, on the held-out labelled pixels. `machine` and `command` say what
+    trained it.
     """
     log.info("Measuring how frequent each class is, and how sure the model may be.")
     segmenter = DenseSegmenter.of(architecture)
@@ -87,6 +91,14 @@ def finish(
             validation=_figures(held_out, correction, run),
             landmarks=landmarks_of(data.sections, data.training),
             versions={package: version(package) for package in ("eseg_zoo", "torch", "lightning", "numpy")},
+            strokes=_distinct(data.training.labels, data.training.strokes, run),
+            slices=_distinct(data.training.labels, data.training.places[:, 0], run),
+            validation_strokes=_distinct(held_out.labels, strokes, run),
+            confusion=_confusion(held_out, correction).counts.tolist() if len(held_out.labels) else [],
+            reliability=_reliability(held_out, correction),
+            expected_dice=_expected_dice(correction, run),
+            machine=machine,
+            command=command,
         ),
     )
 
@@ -97,12 +109,45 @@ def _pixels(labels: NDArray[np.integer], run: Run) -> dict[str, int]:
     return dict(zip(run.classes.values(), counts.tolist(), strict=True))
 
 
+def _distinct(labels: NDArray[np.integer], of: NDArray[np.integer], run: Run) -> dict[str, int]:
+    """Return how many different strokes or sections, `of` each pixel, the pixels of each class are of."""
+    return {name: len(np.unique(of[labels == index])) for index, name in enumerate(run.classes.values())}
+
+
+def _scores(held_out: HeldOut, correction: Correction) -> NDArray[np.floating]:
+    """Return what the corrected model gives the held-out pixels, (pixels, classes)."""
+    return correction.calibrate(held_out.logits.T).T + correction.shift
+
+
+def _confusion(held_out: HeldOut, correction: Correction) -> Confusion:
+    return Confusion.of(held_out.labels, _scores(held_out, correction).argmax(1), classes=len(correction.frequencies))
+
+
+def _reliability(held_out: HeldOut, correction: Correction) -> dict[str, list[list[float]]]:
+    """Return the reliability on the held-out pixels, with and without the temperature; nothing where there are none.
+
+    The classes are as frequent there as people painted them, so the class frequencies of the data are left out.
+    """
+    if not len(held_out.labels):
+        return {}
+    logits = {"with": correction.calibrate(held_out.logits.T), "without": held_out.logits.T}
+    found = {kind: Reliability.of(held_out.labels, softmax(each, axis=0)) for kind, each in logits.items()}
+    return {kind: np.stack([one.pixels, one.right, one.confidences], axis=1).tolist() for kind, one in found.items()}
+
+
+def _expected_dice(correction: Correction, run: Run) -> dict[str, list[float]]:
+    """Return the Dice of each class that is expected in the data: without a shift, with the one chosen, the whole."""
+    expected = correction.chosen
+    columns = zip(expected.none.tolist(), expected.chosen.tolist(), expected.full.tolist(), strict=True)
+    return dict(zip(run.classes.values(), map(list, columns), strict=True))
+
+
 def _figures(held_out: HeldOut, correction: Correction, run: Run) -> dict[str, float]:
     """Return how the corrected model does on the held-out pixels; nothing where there are none."""
     if not len(held_out.labels):
         return {}
-    scores = torch.from_numpy(correction.calibrate(held_out.logits.T).T + correction.shift)
-    confusion = Confusion.of(held_out.labels, scores.argmax(1).numpy(), classes=len(run.classes))
+    scores = torch.from_numpy(_scores(held_out, correction))
+    confusion = _confusion(held_out, correction)
     loss = F.cross_entropy(scores, torch.from_numpy(held_out.labels))
     dice = zip(run.classes.values(), confusion.dice.tolist(), confusion.pixels, strict=True)
     figures = {f"dice/{name}": value for name, value, pixels in dice if pixels}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import platform
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, fields, replace
@@ -74,7 +75,7 @@ def plans(run: Run) -> list[StagePlan]:
 
 def train_run(
     run: Run, pairs: Sequence[LabelledImage] | None = None, *, force: bool = False, resume: bool = False,
-    watch: Watch | None = None,
+    watch: Watch | None = None, command: str = "",
 ) -> Path:  # fmt: skip
     """Train and return the path of `out/model.pt`; each stage has a folder beside it.
 
@@ -84,7 +85,8 @@ def train_run(
     have had. With more steps than it was begun with it extends the training, a finished one too: a stage goes on from
     its last step at the learning rate that a stage of so many steps has there, and a stage after it starts again.
     Without a `preset` it is `default` where there is a GPU, else `small`. With `training.devices` above 1 the command
-    line is started again for each of the other processes, which end here without writing anything.
+    line is started again for each of the other processes, which end here without writing anything. `command` is
+    remembered as what a person typed to train it.
 
     Raises `InputError` for unusable data and for images that are not those of the training to resume, `ConfigError`
     when its settings were others, `OutputError` when there is a model or an unfinished training in `out` already
@@ -98,10 +100,12 @@ def train_run(
         if is_first():
             refuse_begun(run, force=force, resume=resume)
         run = _with_preset(run, Begun.read(run.out) if resume else None)
-        return _train(run, pairs, force=force, resume=resume, watch=watch)
+        return _train(run, pairs, force=force, resume=resume, watch=watch, command=command)
 
 
-def _train(run: Run, pairs: Sequence[LabelledImage] | None, *, force: bool, resume: bool, watch: Watch) -> Path:
+def _train(
+    run: Run, pairs: Sequence[LabelledImage] | None, *, force: bool, resume: bool, watch: Watch, command: str
+) -> Path:
     """Train with settings that are complete, as `train_run` says."""
     target = run.out / "model.pt"
     pairs = open_pairs(run) if pairs is None else pairs
@@ -129,7 +133,10 @@ def _train(run: Run, pairs: Sequence[LabelledImage] | None, *, force: bool, resu
                     break
         if not is_first():
             return target
-        model = finish(run, data, held_out, hvae, architecture, steps=steps, seconds=seconds)
+        model = finish(
+            run, data, held_out, hvae, architecture, steps=steps, seconds=seconds, machine=_tell_machine(run.training),
+            command=command,
+        )  # fmt: skip
         log.info("Writing %s.", target)
         model.save(target, force=force or resume)
         return target
@@ -184,6 +191,16 @@ def _tell_plan(run: Run, planned: Sequence[StagePlan], *, resumed: bool) -> None
     log.info("Training %s on %s, in %s: %s.", what, where, tell(len(planned), "stage"), stages)
     if resumed:
         log.info("No checkpoint was written before: the training starts at its first step.")
+
+
+def _tell_machine(settings: TrainingSettings) -> str:
+    """Return what computed, such as `Linux x86_64, CPU with 8 threads`."""
+    device = device_of(settings)
+    name = f"CPU with {tell(torch.get_num_threads(), 'thread')}" if device == "cpu" else device
+    if device == "cuda":
+        name = torch.cuda.get_device_name()
+    several = f"{settings.devices} x " if settings.devices > 1 else ""
+    return f"{platform.system()} {platform.machine()}, {several}{name}"
 
 
 def _check_machine(settings: TrainingSettings) -> None:

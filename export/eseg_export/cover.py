@@ -13,11 +13,11 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from eseg_export.composite import composite
 from eseg_export.evaluation import Evaluation
 from eseg_export.lettering import lettering
 from eseg_export.sample import Array, Samples
 from eseg_zoo.checkpoint import Checkpoint, Class
+from eseg_zoo.composite import composite
 
 SIDE = 4.0  # inches of each half; at 100 dots an inch the picture stays far below the zoo's 500 KB
 _DOTS = 100

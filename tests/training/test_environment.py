@@ -17,7 +17,8 @@ from eseg_zoo.checkpoint import Checkpoint
 from eseg_zoo.config import TrainingSettings
 from eseg_zoo.errors import ConfigError
 from eseg_zoo.patches.geometry import PatchGeometry
-from eseg_zoo.training.estimate import Estimate, step_cost, told_time
+from eseg_zoo.progress import told_time
+from eseg_zoo.training.estimate import Estimate, step_cost
 from eseg_zoo.training.processes import counted, is_first, require_environment
 from eseg_zoo.training.run import _with_preset, plans, train_run
 from training.runs import SEMI_SUPERVISED, run_in, write_run
