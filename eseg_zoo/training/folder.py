@@ -23,7 +23,7 @@ CHECKPOINTS = ("last.ckpt", "previous.ckpt", "best.ckpt")  # in the order in whi
 STAGE_FILES = ("finished.json", *CHECKPOINTS, "metrics.csv", "metrics.[0-9]*.csv", ".*.writing")
 # Settings of a training that a resumed one may have otherwise: more steps extend it.
 STEPS = {"supervised": "training.steps", "semi_supervised": "semi_supervised.steps"}
-FREE = ("training.workers",)
+FREE = ("training.workers", "colours")
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ def _refuse_foreign(out: Path) -> None:
 def _take_up(out: Path, before: Begun, after: Begun) -> Begun:
     """Check that the training of `before` may go on as `after`, and extend the stages that get more steps."""
     differing = _differing(before.settings, after.settings)
-    unlike = [key for key in differing if key not in (*STEPS.values(), *FREE)]
+    unlike = [key for key in differing if key not in (*STEPS.values(), *FREE) and key.partition(".")[0] not in FREE]
     unlike += [STEPS[stage] for stage in STAGES if after.steps(stage) < before.steps(stage)]
     if unlike:
         raise ConfigError(
