@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from eseg_export.demo.strokes import LENGTHS, stroke_at
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from eseg_export.demo.strokes import LENGTHS, stroke_at
 from materials import Plane
 
 Spot = tuple[int, int, int]  # the number of a slice, y, x
@@ -68,7 +68,9 @@ def error_spots(
     turns = [order[turn % len(order)] for turn in range(count)]
     spots = []
     for number in order[:count]:
-        spots += [(number, *place) for place in _largest(truth[number], labels[number], predict(number), turns.count(number))]
+        spots += [
+            (number, *place) for place in _largest(truth[number], labels[number], predict(number), turns.count(number))
+        ]
     return spots
 
 

@@ -19,9 +19,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
-from itertools import chain
+from itertools import pairwise
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -83,7 +82,7 @@ def _stacks(labels: Sequence[Plane], learnt: Labelled) -> list[NDArray[np.uint8]
 
 
 def _cut(planes: Sequence[Plane], ends: Sequence[int]) -> list[Sequence[Plane]]:
-    return [planes[start:stop] for start, stop in zip(ends[:-1], ends[1:], strict=True)]
+    return [planes[start:stop] for start, stop in pairwise(ends)]
 
 
 def learn_in_rounds(data: Path, row: Row, folder: Path) -> Outcome:

@@ -57,7 +57,12 @@ def draw_curves(found: Found, path: Path) -> None:
     for strategy, colour in zip(dict.fromkeys(row.learner for row in found), colours, strict=False):
         rows = [rounds for row, rounds in found.items() if row.learner == strategy and rounds]
         for method in METHODS:
-            style = {"color": colour, "linestyle": _STYLES[method], "marker": ".", "label": f"{_NAMES[method]}, {strategy}"}
+            style = {
+                "color": colour,
+                "linestyle": _STYLES[method],
+                "marker": ".",
+                "label": f"{_NAMES[method]}, {strategy}",
+            }
             for panel, along in zip(panels, (_strokes, _seconds(method)), strict=True):
                 points = [list(zip(along(rounds), _curve(rounds, method), strict=True)) for rounds in rows]
                 means = [tuple(map(fmean, zip(*point, strict=True))) for point in zip(*points, strict=False)]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -35,8 +36,9 @@ APART = 3
 class Place:
     """A place to label: the middle of a small region of an image."""
 
-    image: str  # what messages call the image
+    image: Image = field(repr=False)
     number: int  # of the image among those that were given, from 0
+    rank: int  # 1 is the best of all images
     t: int
     z: int
     y: int
@@ -44,6 +46,16 @@ class Place:
     uncertainty: float  # how unsure the network is of the region, 0 (sure) to 1
     difference: float  # from what is labelled or suggested before; two random places are about 1 apart
     looks_like: str  # the class that the map has there
+
+    @property
+    def position(self) -> tuple[int, ...]:
+        """The pixel along the axes that the image has, in the order t, z, y, x."""
+        return tuple(int(getattr(self, axis)) for axis in "tzyx" if axis in self.image.axes)
+
+    def tell(self) -> str:
+        """Return a line such as `raw.tif, z=3, y=120, x=88: looks like membrane`."""
+        place = ", ".join(f"{axis}={getattr(self, axis)}" for axis in "tzyx" if axis in self.image.axes)
+        return f"{Path(self.image.name).name}, {place}: looks like {self.looks_like}"
 
 
 def suggest_places(
@@ -177,14 +189,12 @@ def _ranked(predictor: Predictor, source: _Source, seen: Sequence[_Seen], count:
     geometry = predictor.checkpoint.geometry
     chosen = rank(pool, count, apart=np.array([1, *(n + 1 for n in reach_of(geometry, APART * GAP))]))
     made = []
-    for one in chosen:
+    for order, one in enumerate(chosen, start=1):
         number, *z, y, x = where[one.row].tolist()
         section = source.sections[number]
+        unsure, name = float(pool.uncertainty[one.row]), predictor.checkpoint.class_names[guesses[one.row]]
+        plane = z[0] if z else section.z or 0
         made.append(
-            Place(
-                section.image.name, source.images[number], section.t, z[0] if z else section.z or 0, y, x,
-                float(pool.uncertainty[one.row]), one.difference,
-                predictor.checkpoint.class_names[guesses[one.row]],
-            )
-        )  # fmt: skip
+            Place(section.image, source.images[number], order, section.t, plane, y, x, unsure, one.difference, name)
+        )
     return made
