@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from os import PathLike
 from pathlib import Path
@@ -31,8 +31,10 @@ from eseg_zoo.inference.predict import (
     targets_of,
 )
 from eseg_zoo.label_files import label_lists
+from eseg_zoo.labels.label_image import LabelImage
 from eseg_zoo.labels.opening import LabelReading, given_labels, open_labels
 from eseg_zoo.progress import Progress, Watch
+from eseg_zoo.suggest.places import Place, suggest_places
 from eseg_zoo.training.data import LabelledImage, open_pairs
 
 Callback = Callable[[Progress], None]
@@ -189,28 +191,65 @@ class Model:
         no pixel is labelled.
         """
         predictor, watch = self._predictor(device, tta), Watch(progress)
-        reading = Reading(axes, missing_chunks=missing_chunks)
-        opened = [
-            open_for(self.checkpoint, image, reading, name=_name(f"images[{number}]", image))
-            for number, image in enumerate(as_list(images))
-        ]
-        truth = open_labels(
-            opened,
-            given_labels(label_lists(labels, len(opened))),
-            LabelReading(
-                classes={one.value: one.name for one in self.classes},
-                unlabelled=self.checkpoint.unlabelled if unlabelled is None else unlabelled,
-                dims=self.dims,
-                allow_missing=missing_chunks,
-            ),
-        )
+        opened = self._open(images, Reading(axes, missing_chunks=missing_chunks))
+        pairs = list(zip(opened, self._open_labels(opened, labels, unlabelled, missing_chunks), strict=True))
         return evaluate_images(
             predictor,
-            list(zip(opened, truth, strict=True)),
+            pairs,
             slices=slices,
             tile=tile,
             progress=lambda done, total: watch.report_or_stop("evaluation", done, total),
         )
+
+    def suggest(
+        self,
+        images: Any,
+        labels: Any = None,
+        *,
+        count: int = 10,
+        axes: str | None = None,
+        slices: str | None = None,
+        unlabelled: int | None = None,
+        missing_chunks: bool = False,
+        seed: int = 0,
+        device: str | None = None,
+        progress: Callback | None = None,
+    ) -> list[Place]:
+        """Return up to `count` places to label next, the best first: what the model is unsure of and has not seen.
+
+        `images` are one or several, `labels` what is painted in each so far: no place is suggested there, nor one that
+        looks like it. Without labels those that the model remembers of its training count. Places are spread over the
+        slices, and over the images; none is in padding, at the very border, or where classes meet. Of images above
+        some 16 megapixels a sample is read, the same one for the same `seed`.
+
+        Raises `InputError` for images, labels and slices that do not fit, and where there is no place to label.
+        """
+        opened = self._open(images, Reading(axes, missing_chunks=missing_chunks))
+        painted: Sequence[LabelImage | None] = [None] * len(opened)
+        if labels is not None:
+            painted = self._open_labels(opened, labels, unlabelled, missing_chunks)
+        watch = Watch(progress)
+        return suggest_places(
+            self._predictor(device, False), opened, painted, count=count, slices=slices, seed=seed,
+            progress=lambda done, total: watch.report_or_stop("suggestion", done, total),
+        )  # fmt: skip
+
+    def _open(self, images: Any, reading: Reading) -> list[Image]:
+        """Return images opened and checked against the model."""
+        given = enumerate(as_list(images))
+        return [open_for(self.checkpoint, one, reading, name=_name(f"images[{number}]", one)) for number, one in given]
+
+    def _open_labels(
+        self, images: Sequence[Image], labels: Any, unlabelled: int | None, missing_chunks: bool
+    ) -> list[LabelImage]:
+        """Return the labels of each image; raises `InputError` where they do not fit."""
+        reading = LabelReading(
+            classes={one.value: one.name for one in self.classes},
+            unlabelled=self.checkpoint.unlabelled if unlabelled is None else unlabelled,
+            dims=self.dims,
+            allow_missing=missing_chunks,
+        )
+        return open_labels(images, given_labels(label_lists(labels, len(images))), reading)
 
     def _predictor(self, device: str | None, tta: bool) -> Predictor:
         key = device, tta
