@@ -123,8 +123,8 @@ class AugmentationSettings(Settings):
 class TrainingSettings(Settings):
     """The optimisation: steps and batches of the supervised stage, everything else of all stages."""
 
-    steps: int = Field(20000, ge=1)
-    """Optimisation steps of the supervised stage at most."""
+    steps: int = Field(20000, ge=0)
+    """Optimisation steps of the supervised stage at most; 0 leaves it out, where a training goes on from a model."""
     epoch_steps: int = Field(100, ge=1)
     """Steps between two validations, about: a stage consists of whole epochs of one length."""
     patience: int = Field(50, ge=1)
@@ -380,6 +380,8 @@ class Run(Settings):
             raise ValueError(f"frequencies must name each class once: {', '.join(names)}")
         self._require_axes()
         self._require_paper()
+        if not self.training.steps + self.semi_supervised.steps:
+            raise ValueError("training.steps and semi_supervised.steps are both 0: there is nothing to train")
         if len(self.labels) != len(self.images):
             raise ValueError(f"there are {len(self.images)} images but {len(self.labels)} label images")
         return self
