@@ -91,6 +91,10 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with an unfinished training; with more steps in RUN, extend it.")
     ] = False,
+    start_from: Annotated[
+        Path | None,
+        typer.Option("--from", help="Go on from this model.pt, with the images, labels and classes of RUN."),
+    ] = None,
     missing_chunks: MissingChunks = False,
     force: Force = False,
 ) -> None:
@@ -103,7 +107,7 @@ def train(
         refuse_begun(settings, force=force, resume=resume)
     from eseg_zoo.commands import train_files  # torch and Lightning take seconds: mistakes are told before
 
-    train_files(settings, force=force, resume=resume)
+    train_files(settings, start_from=start_from, force=force, resume=resume)
 
 
 @app.command()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.table import Table
 
-from eseg_zoo.api import Model
+from eseg_zoo.api import Model, start_of
 from eseg_zoo.checkpoint import TrainingRecord
 from eseg_zoo.config import Run
 from eseg_zoo.console import Tenths, TrainingBars, part_progress, plain_console, shown
@@ -30,14 +30,15 @@ from eseg_zoo.output import make_folder, refuse_existing, refuse_inputs, refuse_
 from eseg_zoo.progress import Progress, Watch
 
 
-def train_files(run: Run, *, force: bool, resume: bool) -> None:
-    """Train, and print the figures of the finished model, where it is, and what to do with it."""
+def train_files(run: Run, *, start_from: Path | None = None, force: bool, resume: bool) -> None:
+    """Train, from the model in `start_from` if there is one, and print the figures of the finished model, where it is, and what to do with it."""
     # Lightning takes seconds to import; no other verb needs it.
     from eseg_zoo.training.processes import is_first
     from eseg_zoo.training.run import train_run
 
+    start = None if start_from is None else start_of(start_from)
     with TrainingBars() as bars:
-        target = train_run(run, force=force, resume=resume, watch=Watch(bars))
+        target = train_run(run, start=start, force=force, resume=resume, watch=Watch(bars))
     if run.training.distributed and not is_first():
         return
     model = Model.load(target)
