@@ -203,6 +203,8 @@ class Run(Settings):
             self._require_classes(list(self.classes.values()))
         self._require_axes()
         self._require_paper()
+        if not self.training.steps + self.semi_supervised.steps:
+            raise ValueError("training.steps and semi_supervised.steps are both 0: there is nothing to train")
         if len(self.labels) not in (1, len(self.images)):
             raise ValueError(
                 f"there are {len(self.images)} images but {len(self.labels)} entries in labels; give one for each "

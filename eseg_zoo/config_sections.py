@@ -107,8 +107,8 @@ class AugmentationSettings(Settings):
 class TrainingSettings(Settings):
     """The optimisation: steps and batches of the supervised stage, everything else of all stages."""
 
-    steps: int = Field(20000, ge=1)
-    """Optimisation steps of the supervised stage at most."""
+    steps: int = Field(20000, ge=0)
+    """Optimisation steps of the supervised stage at most; 0 leaves it out, where a training goes on from a model."""
     epoch_steps: int = Field(100, ge=1)
     """Steps between two validations, about: a stage consists of whole epochs of one length."""
     patience: int = Field(50, ge=1)

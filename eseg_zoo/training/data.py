@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isclose, prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,6 +39,8 @@ SAME_SIZE = 0.01
 # last are kept, in so many bytes for each process.
 LOADED_SHARE = 0.25
 KEPT_BYTES = 512 << 20
+# Fewer held-out pixels, or strokes of a class, than these judge nothing: all of them are learnt from.
+FEWEST_HELD_OUT, FEWEST_STROKES = 15, 5
 
 
 @dataclass(frozen=True)
@@ -150,6 +152,22 @@ def _colours(run: Run, classes: Sequence[LabelClass]) -> tuple[str, ...]:
     return tuple(given.get(one.name) or one.colour or colour for one, colour in zip(classes, usual, strict=True))
 
 
+def with_labels(data: TrainingData, run: Run, pairs: Sequence[LabelledImage]) -> TrainingData:
+    """Return the same images with other labels; `pairs` are of these images. Nothing of the images is read again.
+
+    Raises `InputError` for labels that cannot be used, as `read_training_data` does.
+    """
+    chosen: dict[str, list[int]] = {"training": [], "validation": []}
+    anchors: dict[int, AnchorSet] = {}
+    for pair in pairs:
+        first, found = len(anchors), pair.labels.sections
+        for use, numbers in _choose_slices(run, len(found), pair.image.name).items():
+            chosen[use] += [first + number for number in numbers]
+        anchors |= enumerate(pair.labels.anchors(first=first), start=first)
+    training, validation = _split(anchors, chosen, run)
+    return replace(data, training=training, validation=validation)
+
+
 def _in_memory(pairs: Sequence[LabelledImage]) -> list[LabelledImage]:
     """Return the pairs with their images loaded, or, where that takes too much, with the chunks read last kept."""
     total = sum(pair.image.dtype.itemsize * prod(pair.image.shape) for pair in pairs)
@@ -172,8 +190,7 @@ def _split(
     if chosen["validation"]:
         _require_validation(validation, run)
     else:
-        fraction = run.training.validation_fraction
-        training, validation = training.split_by_strokes(fraction, np.random.default_rng(run.seed))
+        training, validation = _hold_out(training, run)
     if run.preset == "paper" and not len(validation):
         raise InputError(
             f"{_files(run)}: no label is held out for validation, which preset: paper follows; "
@@ -181,6 +198,26 @@ def _split(
         )
     _tell_what_is_not_validated(validation, run)
     return training, validation
+
+
+def _hold_out(anchors: AnchorSet, run: Run) -> tuple[AnchorSet, AnchorSet]:
+    """Return the anchors for training and for validation, by whole strokes; of few labels all are for training.
+
+    What a handful of pixels says of a model is mostly luck, and each of them teaches. A person who sets
+    `training.validation_fraction`, and the published training, which goes by validation, have what they ask for.
+    """
+    fraction = run.training.validation_fraction
+    training, validation = anchors.split_by_strokes(fraction, run.seed)
+    is_asked = "validation_fraction" in run.training.model_fields_set or run.preset == "paper"
+    fewest = min(anchors.strokes_of_class.values())
+    if is_asked or not len(validation) or (len(validation) >= FEWEST_HELD_OUT and fewest >= FEWEST_STROKES):
+        return training, validation
+    log.info(
+        "All labels are learnt from: a tenth of them would be %d pixels, which judge nothing. "
+        "training.validation_fraction holds out strokes of few labels too.",
+        len(validation),
+    )
+    return anchors, validation.select(np.zeros(0, np.int64))
 
 
 def _common_voxel_size(stated: Mapping[str, Mapping[str, float]], run: Run) -> dict[str, float]:
