@@ -31,7 +31,10 @@ from eseg_zoo.progress import Progress, Watch
 
 
 def train_files(run: Run, *, start_from: Path | None = None, force: bool, resume: bool) -> None:
-    """Train, from the model in `start_from` if there is one, and print the figures of the finished model, where it is, and what to do with it."""
+    """Train, and print the figures of the finished model, where it is, and what to do with it.
+
+    `start_from` is the file of a model to go on from.
+    """
     # Lightning takes seconds to import; no other verb needs it.
     from eseg_zoo.training.processes import is_first
     from eseg_zoo.training.run import train_run

@@ -29,12 +29,12 @@ from eseg_zoo.training.machine import device_of
 from eseg_zoo.training.optimisation import optimiser_and_schedule
 from eseg_zoo.training.steps import SemiSupervisedSteps, Steps, SupervisedSteps
 from eseg_zoo.training.teacher import Teacher
-from eseg_zoo.training.warm import WarmStart, first_network, with_steps
+from eseg_zoo.training.warm import WarmStart, first_network, short_steps, with_steps
 
 log = logging.getLogger(__name__)
 
 # Steps from random weights after which a map is worth a look.
-FIRST_LOOK = 60
+FIRST_LOOK = 80
 # Steps between two looks at the held-out labels, if there are any.
 VALIDATED_EVERY = 50
 # The share of the averaged weights that is kept in a step grows to the teacher's as the steps do: an average that is
@@ -103,7 +103,7 @@ class Learner:
         """Go on with other labels, from what is known now: as `eseg train --from` does from a finished model."""
         known = WarmStart(self.checkpoint(), "the training so far")
         if run.semi_supervised.steps:
-            run = with_steps(run, training=0)
+            run = with_steps(run, training=0, semi_supervised=min(run.semi_supervised.steps, short_steps(run)))
         self._learn(run, data, known)
 
     def _learn(self, run: Run, data: TrainingData, start: WarmStart | None) -> None:
@@ -119,7 +119,7 @@ class Learner:
         self.average = Teacher(hvae.classifier, kept=0.0)
         self.best: tuple[float, Classifier] | None = None
         self._found: tuple[int, Checkpoint] | None = None
-        self.stages = stages_of(run, sum(data.training.strokes_of_class.values()))
+        self.stages = stages_of(run, data.training.stroke_count)
         self.total = self.step_number + sum(stage.steps for stage in self.stages)
         self._steps = self._all_steps()
 
