@@ -10,7 +10,7 @@ import copy
 import logging
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 
@@ -109,8 +109,6 @@ class Learner:
     def _learn(self, run: Run, data: TrainingData, start: WarmStart | None) -> None:
         channels = len(data.channel_names)
         hvae, architecture = first_network(run, channels=channels, voxel_size=data.voxel_size, start=start)
-        if start:
-            data = replace(data, statistics=start.statistics())
         self.device = torch.device(device_of(run.training))
         self.run, self.data, self.hvae, self.architecture = run, data, hvae.to(self.device), architecture
         geometry = architecture.geometry
