@@ -10,7 +10,7 @@ import copy
 import logging
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 
@@ -29,12 +29,12 @@ from eseg_zoo.training.machine import device_of
 from eseg_zoo.training.optimisation import optimiser_and_schedule
 from eseg_zoo.training.steps import SemiSupervisedSteps, Steps, SupervisedSteps
 from eseg_zoo.training.teacher import Teacher
-from eseg_zoo.training.warm import WarmStart, first_network, with_steps
+from eseg_zoo.training.warm import WarmStart, first_network, short_steps, with_steps
 
 log = logging.getLogger(__name__)
 
 # Steps from random weights after which a map is worth a look.
-FIRST_LOOK = 60
+FIRST_LOOK = 80
 # Steps between two looks at the held-out labels, if there are any.
 VALIDATED_EVERY = 50
 # The share of the averaged weights that is kept in a step grows to the teacher's as the steps do: an average that is
@@ -103,14 +103,12 @@ class Learner:
         """Go on with other labels, from what is known now: as `eseg train --from` does from a finished model."""
         known = WarmStart(self.checkpoint(), "the training so far")
         if run.semi_supervised.steps:
-            run = with_steps(run, training=0)
+            run = with_steps(run, training=0, semi_supervised=min(run.semi_supervised.steps, short_steps(run)))
         self._learn(run, data, known)
 
     def _learn(self, run: Run, data: TrainingData, start: WarmStart | None) -> None:
         channels = len(data.channel_names)
         hvae, architecture = first_network(run, channels=channels, voxel_size=data.voxel_size, start=start)
-        if start:
-            data = replace(data, statistics=start.statistics())
         self.device = torch.device(device_of(run.training))
         self.run, self.data, self.hvae, self.architecture = run, data, hvae.to(self.device), architecture
         geometry = architecture.geometry
@@ -119,7 +117,7 @@ class Learner:
         self.average = Teacher(hvae.classifier, kept=0.0)
         self.best: tuple[float, Classifier] | None = None
         self._found: tuple[int, Checkpoint] | None = None
-        self.stages = stages_of(run, sum(data.training.strokes_of_class.values()))
+        self.stages = stages_of(run, data.training.stroke_count)
         self.total = self.step_number + sum(stage.steps for stage in self.stages)
         self._steps = self._all_steps()
 

@@ -40,7 +40,7 @@ class LiveProgress:
     step: int = 0  # of all stages
     steps: int = 0  # that there will be, if no labels change
     figures: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
-    """`seconds` since the images were read, the `loss` of the last step and, where labels are held out, their `dice`."""
+    """`seconds` since the images were read, the `loss` of the last step, and the `dice` of held-out labels, if any."""
     is_worth_a_look: bool = False  # whether a map shows more than chance
     error: Exception | None = None
 

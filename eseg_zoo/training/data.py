@@ -39,7 +39,8 @@ SAME_SIZE = 0.01
 # last are kept, in so many bytes for each process.
 LOADED_SHARE = 0.25
 KEPT_BYTES = 512 << 20
-# Fewer held-out pixels, or strokes of a class, than these judge nothing: all of them are learnt from.
+# Fewer held-out pixels than these judge nothing, and of a class with fewer strokes each one is needed: all of them are
+# learnt from.
 FEWEST_HELD_OUT, FEWEST_STROKES = 15, 5
 
 
@@ -207,17 +208,12 @@ def _hold_out(anchors: AnchorSet, run: Run) -> tuple[AnchorSet, AnchorSet]:
     `training.validation_fraction`, and the published training, which goes by validation, have what they ask for.
     """
     fraction = run.training.validation_fraction
-    training, validation = anchors.split_by_strokes(fraction, run.seed)
-    is_asked = "validation_fraction" in run.training.model_fields_set or run.preset == "paper"
-    fewest = min(anchors.strokes_of_class.values())
-    if is_asked or not len(validation) or (len(validation) >= FEWEST_HELD_OUT and fewest >= FEWEST_STROKES):
-        return training, validation
-    log.info(
-        "All labels are learnt from: a tenth of them would be %d pixels, which judge nothing. "
-        "training.validation_fraction holds out strokes of few labels too.",
-        len(validation),
-    )
-    return anchors, validation.select(np.zeros(0, np.int64))
+    if "validation_fraction" in run.training.model_fields_set or run.preset == "paper":
+        return anchors.split_by_strokes(fraction, run.seed)
+    training, validation = anchors.split_by_strokes(fraction, run.seed, fewest=FEWEST_STROKES)
+    if len(validation) < FEWEST_HELD_OUT:
+        return anchors, validation.select(np.zeros(0, np.int64))
+    return training, validation
 
 
 def _common_voxel_size(stated: Mapping[str, Mapping[str, float]], run: Run) -> dict[str, float]:
@@ -311,8 +307,9 @@ def _tell_what_is_not_validated(validation: AnchorSet, run: Run) -> None:
     missing = [name for index, name in enumerate(run.classes.values()) if index not in present]
     if len(missing) == len(run.classes):
         log.warning(
-            "No label is held out for validation: the model is that of the last step and its probabilities are not "
-            "calibrated; label more strokes, or set slices.validation or training.validation_fraction"
+            "No label is held out for validation, as there are few: the model is that of the last step and its "
+            "probabilities are not calibrated; label more strokes, or set slices.validation or "
+            "training.validation_fraction"
         )
     elif missing:
         log.warning(

@@ -32,8 +32,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Look:
-    """What EM sees of the training images: sections spread over the stack, of each the centre, and of that every few
-    pixels along each axis, because neighbours say the same. Sides and steps are by the spatial rank.
+    """What EM sees of the training images: sections spread over the stack, and of each the centre.
+
+    Of that it sees every few pixels along each axis, because neighbours say the same. Sides and steps are by the
+    spatial rank.
     """
 
     sections: int
@@ -175,7 +177,8 @@ def _correction(run: Run, data: TrainingData, segmenter: DenseSegmenter, held_ou
         given = given / given.sum()
     unlabelled = _unlabelled_logits(data, segmenter, look)
     found = fit_correction(held_out, unlabelled, frequencies=given, limit=run.prior_strength)
-    if weakened := found.tell_weakening(list(run.classes.values())):
+    # Of a model that is looked at while it learns, nobody wants to read this again and again.
+    if look is THOROUGH and (weakened := found.tell_weakening(list(run.classes.values()))):
         log.warning("The correction for class frequencies has the strength %s.", weakened)
     return found
 

@@ -114,8 +114,6 @@ def _train(
     pairs = open_pairs(run) if pairs is None else pairs
     run = with_classes(run, pairs)
     data = read_training_data(run, pairs)
-    if start:
-        data = replace(data, statistics=start.statistics())
     hvae, architecture = first_network(run, channels=len(data.channel_names), voxel_size=data.voxel_size, start=start)
     geometry = architecture.geometry
     source = data.source(PatchGeometry(geometry.stride, geometry.margin))

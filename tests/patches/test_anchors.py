@@ -188,3 +188,4 @@ def test_anchors_of_a_class_are_equally_likely_and_keep_their_place() -> None:
 def test_a_draw_follows_its_generator() -> None:
     anchors = anchor_set([0] * 50 + [1] * 50)
     first, again, other = (anchors.draw_balanced(20, np.random.default_rng(s)).places.tolist() for s in (0, 0, 1))
+    assert first == again != other

@@ -275,7 +275,10 @@ def test_validation_slices_that_can_judge_nothing_are_refused(inputs: Path, kept
     ("strokes", "told"),
     [
         ({1: 3, 4: 3, 7: 1}, "No label of odd is held out, so validation and calibration ignore it"),
-        ({1: 3, 4: 1, 7: 1}, "No label is held out for validation: the model is that of the last step"),
+        (
+            {1: 3, 4: 1, 7: 1},
+            "No label is held out for validation, as there are few: the model is that of the last step",
+        ),
         ({1: 3, 4: 2, 7: 2}, ""),
     ],
     ids=["one class", "all", "none"],
@@ -288,11 +291,34 @@ def test_classes_of_which_no_label_is_held_out_are_named(
         for row in range(count):
             labels[0, 4 + 8 * row, 20 * column : 20 * column + 5] = value
     tifffile.imwrite(inputs / "labels.tif", labels, photometric="minisblack")
-    data = read_training_data(load_run(write_run(inputs, classes=CLASSES | {7: "odd"})))
+    asked = {"training": TRAINING | {"validation_fraction": 0.1}}
+    data = read_training_data(load_run(write_run(inputs, classes=CLASSES | {7: "odd"}, **asked)))
     assert told in caplog.text
     assert bool(told) == bool(caplog.text)
     held_out = {index for index, count in enumerate(strokes.values()) if count > 1}
     assert set(data.validation.labels.tolist()) == (held_out if len(held_out) > 1 else set())
+
+
+@pytest.mark.parametrize(
+    ("strokes", "length", "held_out"),
+    [
+        ({1: 10, 4: 10}, 12, {0, 1}),
+        ({1: 10, 4: 10}, 4, set()),
+        ({1: 10, 4: 10, 7: 4}, 12, {0, 1}),
+        ({1: 4, 4: 4}, 20, set()),
+    ],
+    ids=["enough", "few pixels", "few strokes of a class", "few strokes"],
+)
+def test_few_labels_are_all_learnt_from(inputs: Path, strokes: dict[int, int], length: int, held_out: set[int]) -> None:
+    labels = np.zeros((3, 64, 64), np.uint8)
+    for column, (value, count) in enumerate(strokes.items()):
+        for row in range(count):
+            labels[row // 5, 4 + 8 * (row % 5), 21 * column : 21 * column + length] = value
+    tifffile.imwrite(inputs / "labels.tif", labels, photometric="minisblack")
+    names = {value: f"class {value}" for value in strokes}
+    data = read_training_data(load_run(write_run(inputs, classes=names)))
+    assert set(data.validation.labels.tolist()) == held_out
+    assert len(data.training) + len(data.validation) == sum(strokes.values()) * length
 
 
 def test_the_prior_is_learnt(inputs: Path) -> None:

@@ -65,11 +65,13 @@ def test_a_start_from_scratch_knows_nothing_after_as_few_steps(inputs: Path) -> 
 def test_a_new_class_is_learnt_beside_those_that_are_known(learnt: Model, inputs: Path) -> None:
     image, labels = arrays(inputs)
     image, labels = image.copy(), labels.copy()
-    image[:, :24] = np.random.default_rng(1).normal(230, 5, image[:, :24].shape)
+    stripes = np.where(np.arange(64) // 2 % 2, 170, 80)
+    image[:, :24] = stripes + np.random.default_rng(1).normal(0, 10, image[:, :24].shape)
     labels[:, :24] = 0
     labels[:, 4:20:4, 8:12] = labels[:, 4:20:4, 40:44] = 9
-    settings = {"training": LEARNT | {"steps": 60, "epoch_steps": 20}, **SUPERVISED_ONLY}
-    model = learnt.train(image, labels, classes={1: "dark", 4: "bright", 9: "white"}, **settings)
+    model = learnt.train(
+        image, labels, classes={1: "dark", 4: "bright", 9: "striped"}, training=LEARNT, **SUPERVISED_ONLY
+    )
     truth = np.broadcast_to(np.where(np.arange(64) >= 32, 4, 1)[None, None], image.shape).copy()
     truth[:, :24] = 9
     found = model.predict(image).classes.values
@@ -122,6 +124,13 @@ def test_the_shape_is_the_models_and_the_schedule_is_short(learnt: Model) -> Non
     assert WarmStart(learnt.checkpoint).settings(run) == run
 
 
+def test_the_learning_rate_is_lower_where_no_class_is_new(learnt: Model) -> None:
+    start, usual = WarmStart(learnt.checkpoint), run_of().training.learning_rate
+    assert start.settings(run_of()).training.learning_rate == usual / 2
+    assert start.settings(run_of(classes=CLASSES | {5: "new"})).training.learning_rate == usual
+    assert start.settings(run_of(training={"learning_rate": 0.1})).training.learning_rate == 0.1
+
+
 def test_steps_that_are_given_are_taken(learnt: Model) -> None:
     run = WarmStart(learnt.checkpoint).settings(run_of(training={"steps": 7}, semi_supervised={"steps": 8}))
     assert (run.training.steps, run.semi_supervised.steps) == (7, 8)
@@ -152,7 +161,7 @@ def test_other_channels_too_many_classes_and_a_model_for_prediction_alone_are_to
     learnt: Model, checkpoint: Checkpoint
 ) -> None:
     start, run = WarmStart(learnt.checkpoint, "a.pt"), run_of()
-    with pytest.raises(InputError, match=r"the images have 2 channels, but a\.pt was trained with: channel 1"):
+    with pytest.raises(InputError, match=r"the images have 2 channels, but a\.pt was trained with: intensity"):
         start.network(run, channels=2)
     many = run_of(classes={value: f"class {value}" for value in range(1, 10)})
     with pytest.raises(ConfigError, match=r"9 classes are more than the latents of a\.pt have room for, 8"):
