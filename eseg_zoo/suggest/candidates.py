@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
-from scipy.special import softmax
 
 from eseg_zoo.inference.network import Predictor
 from eseg_zoo.inference.tiles import crop_to, read_padded, require_probabilities
@@ -21,7 +20,7 @@ from eseg_zoo.model.dense import Geometry
 from eseg_zoo.patches.sections import Section, Window
 
 # Pixels from the middle of a region to its edge, along axes that the network halves; along coarse ones it is one pixel.
-REACH = 4
+REACH = 5
 # Two candidates of a part are at least so many pixels apart, and a part has at most so many.
 GAP, MOST_CANDIDATES = 12, 32
 
@@ -42,21 +41,17 @@ class View:
 
     window: Window
     pixels: NDArray[np.float32]  # (c, *window with its margin)
-    probabilities: NDArray[np.float32]  # (classes, *window), as the class map has them
-    balanced: NDArray[np.float32]  # the same as if every class were equally frequent
+    probabilities: NDArray[np.float32]  # (classes, *window)
     latents: NDArray[np.float32]  # (d, *cells of the finest level)
 
 
 def look(predictor: Predictor, section: Section, window: Window) -> View:
     """Return what the network sees in a window."""
-    checkpoint, segmenter = predictor.checkpoint, predictor.segmenter
-    padded = read_padded(section, window, checkpoint.geometry)
-    logits, latents = predictor.logits_and_latents(padded)
-    balanced = logits / float(segmenter.temperature)
-    shift = segmenter.log_prior_shift.cpu().numpy()[0]
-    both = [crop_to(softmax(scores, axis=0), window) for scores in (balanced + shift, balanced)]
-    require_probabilities(both[0], padded, section, window)
-    return View(window, padded, *both, latents)
+    padded = read_padded(section, window, predictor.checkpoint.geometry)
+    probabilities, latents = predictor.probabilities_and_latents(padded)
+    inside = crop_to(probabilities, window)
+    require_probabilities(inside, padded, section, window)
+    return View(window, padded, inside, latents)
 
 
 def reach_of(geometry: Geometry, pixels: int = REACH) -> tuple[int, ...]:
@@ -74,7 +69,7 @@ def find_candidates(view: View, section: Section, geometry: Geometry, taken: NDA
     reach = reach_of(geometry)
     size = [2 * n + 1 for n in reach]
     guess = view.probabilities.argmax(0)
-    unsure = ndimage.uniform_filter(entropy(view.balanced), size, mode="nearest")
+    unsure = ndimage.uniform_filter(entropy(view.probabilities), size, mode="nearest")
     score = np.clip(unsure, 0, 1) * _agreement(guess, size)
     score[~_is_free(view, section, geometry, taken)] = 0
     peaks = (score == ndimage.maximum_filter(score, [2 * n + 1 for n in reach_of(geometry, GAP)])) & (score > 0)
