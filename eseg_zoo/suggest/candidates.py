@@ -118,11 +118,11 @@ def _is_free(view: View, section: Section, geometry: Geometry, taken: NDArray[np
     blocked |= _is_padding(view, geometry, size)
     blocked = ndimage.maximum_filter(blocked, size)
     for axis, (part, n, length) in enumerate(zip(view.window, reach, section.space, strict=True)):
-        place = np.arange(part.start, part.stop)
-        outside = (place < n) | (place >= length - n)
-        if not outside.all():  # of a section that is no wider than a region every place counts
+        if length > 2 * n:  # in a section that is narrower than a region every place counts
+            place = np.arange(part.start, part.stop)
+            outside = (place < n) | (place >= length - n)
             blocked |= outside.reshape([-1 if one == axis else 1 for one in range(blocked.ndim)])
-    return ~blocked
+    return np.asarray(~blocked, bool)
 
 
 def _is_padding(view: View, geometry: Geometry, size: Sequence[int]) -> NDArray[np.bool_]:
@@ -130,5 +130,4 @@ def _is_padding(view: View, geometry: Geometry, size: Sequence[int]) -> NDArray[
     inner = (slice(None), *(slice(m, m + p.stop - p.start) for m, p in zip(geometry.margin, view.window, strict=True)))
     pixels, sizes = view.pixels[inner], [1, *size]
     varies = ndimage.maximum_filter(pixels, sizes) > ndimage.minimum_filter(pixels, sizes)
-    flat: NDArray[np.bool_] = ndimage.maximum_filter(~varies.any(0), list(size))
-    return flat
+    return np.asarray(ndimage.maximum_filter(~varies.any(0), list(size)), bool)

@@ -141,8 +141,9 @@ def _strokes(source: _Source) -> list[list[int]]:
         for stroke in np.split(order, np.flatnonzero(np.diff(anchors.strokes[order])) + 1):
             if len(stroke):
                 middles.append([number, *anchors.places[stroke[len(stroke) // 2]].tolist()[1:]])
-    chosen = np.unique(np.linspace(0, len(middles) - 1, MOST_STROKES).round().astype(int)) if middles else []
-    return [middles[index] for index in chosen]
+    if len(middles) <= MOST_STROKES:
+        return middles
+    return [middles[index] for index in np.linspace(0, len(middles) - 1, MOST_STROKES).round().astype(int).tolist()]
 
 
 def _see_part(predictor: Predictor, source: _Source, part: Part, landmarks: Sequence[Sequence[int]]) -> _Seen:

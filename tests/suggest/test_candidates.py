@@ -116,6 +116,13 @@ def test_no_candidate_is_at_the_very_border_of_an_image() -> None:
     assert found.places.max() < 96 - REACH
 
 
+def test_a_part_at_the_end_of_an_image_is_still_at_its_border(checkpoint: Checkpoint) -> None:
+    section = section_of(noise((96, 99)))
+    window = (slice(0, 96), slice(96, 99))  # narrower than a region, of an image that is not
+    view = look(Predictor(checkpoint, device="cpu"), section, window)
+    assert len(find_candidates(view, section, GEOMETRIES[2], NONE).places) == 0
+
+
 def test_an_image_narrower_than_a_region_still_has_candidates() -> None:
     assert len(found_in(np.full((2, 96, 8), 0.5), noise((96, 8))).places)
 

@@ -64,7 +64,7 @@ def test_points_rois_and_pictures_are_of_the_same_places(
         points = [[int(row[f"axis-{n}"]) for n in range(3)] for row in csv.DictReader(file)]
     rois = roifile.roiread("rois/next.zip")
     assert isinstance(rois, list)
-    found = [[roi.position - 1, *roi.coordinates()[0, ::-1].astype(int).tolist()] for roi in rois]
+    found = [[roi.position - 1, *np.asarray(roi.coordinates())[0, ::-1].astype(int).tolist()] for roi in rois]
     assert found == points
     for name in files[2:]:
         with Picture.open(name) as picture:

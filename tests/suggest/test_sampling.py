@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from math import prod
 
-import dask.array as da
 import numpy as np
 from conftest import ARCHITECTURES
 
-from eseg_zoo.images.opening import open_image
+from eseg_zoo.images.image import Image, Spacing
 from eseg_zoo.model.dense import Architecture
 from eseg_zoo.patches.sections import Section, sections_of
 from eseg_zoo.suggest.sampling import MOST_PIXELS, SIDES, Part, sample_parts
@@ -16,16 +16,21 @@ from eseg_zoo.suggest.sampling import MOST_PIXELS, SIDES, Part, sample_parts
 SHAPES = {dims: Architecture(**arguments) for dims, arguments in ARCHITECTURES.items()}
 
 
-def lazy(shape: tuple[int, ...], dims: int = 2) -> list[Section]:
-    """Sections of an image that cannot be read."""
+@dataclass(frozen=True)
+class Unread:
+    """A source that is not opened."""
 
-    def fail(_: object) -> None:
+    failures: tuple[type[Exception], ...] = ()
+    kept: bool = False
+    identity: str = "unread"
+
+    def open(self) -> object:
         raise AssertionError("nothing may be read")
 
-    pixels = da.map_blocks(
-        fail, da.zeros(shape, np.uint8, chunks=(1, 4096, 4096)), dtype=np.uint8, meta=np.empty(0, np.uint8)
-    )
-    return sections_of(open_image(pixels, axes="zyx"), dims)
+
+def lazy(shape: tuple[int, ...], dims: int = 2) -> list[Section]:
+    """Sections of an image that is not read."""
+    return sections_of(Image(Unread(), "unread", "zyx", shape, np.dtype(np.uint8), shape, (Spacing(),) * 3), dims)
 
 
 def covered(sections: list[Section], parts: list[Part]) -> list[np.ndarray]:

@@ -66,7 +66,7 @@ def test_rois_are_points_on_the_slice_that_imagej_shows(
     rois = roifile.roiread(tmp_path / "next.zip")
     assert isinstance(rois, list)
     assert [roi.roitype for roi in rois] == [roifile.ROI_TYPE.POINT] * 2
-    assert [roi.coordinates().tolist() for roi in rois] == [[[50, 40]], [[300, 7]]]
+    assert [np.asarray(roi.coordinates()).tolist() for roi in rois] == [[[50, 40]], [[300, 7]]]
     assert [roi.position for roi in rois] == position
     assert [(roi.c_position, roi.z_position, roi.t_position) for roi in rois] == czt
     assert [roi.name for roi in rois] == ["01 membrane", "02 glia, or extracellular"]
