@@ -192,6 +192,11 @@ def test_an_image_that_is_all_padding_has_no_place(model: Model) -> None:
         model.suggest(np.full((2, 80, 80), 7, np.uint8))
 
 
+def test_no_image_is_one_of_our_errors(model: Model) -> None:
+    with pytest.raises(InputError, match="there is no image"):
+        model.suggest([])
+
+
 def test_looking_is_told_and_can_be_stopped(model: Model) -> None:
     seen: list[int] = []
 
