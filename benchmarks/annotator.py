@@ -31,7 +31,7 @@ def first_spots(truth: Sequence[Plane], classes: Sequence[int], rng: np.random.G
         deep = [_deep(truth[number] == value) for value in classes]
         if all(len(places) >= FIRST * LENGTHS[0] for places in deep):
             chosen = [places[index] for places in deep for index in rng.choice(len(places), FIRST, replace=False)]
-            return [(number, *place.tolist()) for place in chosen]
+            return [(number, int(y), int(x)) for y, x in chosen]
     raise ValueError("no slice has room for strokes of every class")
 
 
@@ -46,8 +46,8 @@ def random_spots(truth: Sequence[Plane], count: int, rng: np.random.Generator) -
     spots = []
     for index in rng.integers(ends[-1], size=count).tolist():
         number = int(np.searchsorted(ends, index, side="right"))
-        within = index - (int(ends[number - 1]) if number else 0)
-        spots.append((number, *map(int, np.unravel_index(within, truth[number].shape))))
+        y, x = divmod(index - (int(ends[number - 1]) if number else 0), truth[number].shape[1])
+        spots.append((number, y, x))
     return spots
 
 

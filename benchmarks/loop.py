@@ -99,12 +99,12 @@ def learn_in_rounds(data: Path, row: Row, folder: Path) -> Outcome:
         paint(labels, truth, spots, rng)
         past += spots
         # What the first round gives is the same for every strategy.
-        place = folder if model else folder.parent / replace_learner(row)
+        place = folder if model else folder.parent / _start_of(row)
         model, last = _finished(material, labels, past, row, place / f"{strokes:03d}", choosing)
     return Outcome(last.network.argmax, last.network.corrected, last.network.training, last.labelled_pixels)
 
 
-def replace_learner(row: Row) -> str:
+def _start_of(row: Row) -> str:
     """Return the folder of what does not depend on the strategy."""
     return Row("start", row.labels, None, row.draw, row.seed, {"steps": row.settings["steps"]}).key
 
@@ -134,7 +134,7 @@ def _class_map(model: eseg_zoo.Model, learnt: Labelled, number: int) -> Plane:
 
 
 def _finished(
-    material: Material, labels: Sequence[Plane], spots: Sequence[Spot], row: Row, place: Path, choosing: float
+    material: Material, labels: list[Plane], spots: Sequence[Spot], row: Row, place: Path, choosing: float
 ) -> tuple[eseg_zoo.Model, Round]:
     """Return the model and the figures of a round, made now unless its folder holds them."""
     record = place / "round.json"
@@ -166,22 +166,20 @@ def read_round(record: Path) -> Round:
 
 def _judge_network(model: eseg_zoo.Model, material: Material, training: float, choosing: float) -> Judged:
     shift = model.checkpoint.segmenter_state["log_prior_shift"].numpy().reshape(-1, 1, 1)
-    both = [], []  # type: tuple[list[NDArray[np.floating]], list[NDArray[np.floating]]]
-    for plane, _ in material.unseen.planes:
-        scores = np.log(model.predict(plane, axes="yx")["probabilities"].values + 1e-30)
-        both[0].append(scores - shift)
-        both[1].append(scores)
-    return Judged(*(_dice(scores, material) for scores in both), training, choosing)
+    found = [model.predict(plane, axes="yx")["probabilities"].values for plane, _ in material.unseen.planes]
+    scores = [np.log(np.maximum(probabilities, np.finfo(np.float32).tiny)) for probabilities in found]
+    return Judged(_dice([one - shift for one in scores], material), _dice(scores, material), training, choosing)
 
 
-def _judge_forest(material: Material, labels: Sequence[Plane], seed: int, choosing: float) -> Judged:
+def _judge_forest(material: Material, labels: list[Plane], seed: int, choosing: float) -> Judged:
     """Return how the forest does from the same strokes, with the same EM over unlabelled pixels."""
     started, planes = time.process_time(), [plane for plane, _ in material.learnt.planes]
     forest = PixelForest(seed=seed).fit(planes, labels, len(material.classes))
     training = time.process_time() - started
 
     def logits(plane: Plane) -> NDArray[np.floating]:
-        return np.log(forest.predict_probabilities(plane) + 1e-6)
+        found: NDArray[np.floating] = np.log(forest.predict_probabilities(plane) + 1e-6)
+        return found
 
     seen = [thin(logits(_middle(planes[number]))) for number in frequency_sections(len(planes))]
     none = HeldOut(np.zeros((0, len(material.classes))), np.zeros(0, np.int64))
@@ -253,7 +251,7 @@ def main() -> None:
 
 def _rounds_of(row: Row, out: Path) -> list[Round]:
     """Return the rounds of a row that are finished, in their order."""
-    folders = [out / replace_learner(row), *[out / row.key] * (len(row.settings["rounds"]) - 1)]
+    folders = [out / _start_of(row), *[out / row.key] * (len(row.settings["rounds"]) - 1)]
     records = [
         folder / f"{strokes:03d}" / "round.json"
         for folder, strokes in zip(folders, row.settings["rounds"], strict=True)

@@ -92,15 +92,15 @@ class Predictor:
 
         return tuple(np.split(self._averaged(padded, both), 2))
 
-    def logits_and_latents(self, padded: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Return `logits`, and the latent means of all levels (levels * latents, *cells of the finest level)."""
-        segmenter, geometry = self.segmenter, self.segmenter.geometry
+    def probabilities_and_latents(self, padded: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return `probabilities`, of one view, and the latent means of all levels (d, *cells of the finest level)."""
+        segmenter = self.segmenter
+        recognition, head = segmenter.classifier.recognition, segmenter.classifier.head
         with torch.inference_mode():
-            image = segmenter.normalise(torch.from_numpy(padded)[None].to(self.device))
-            means, stem = segmenter.classifier.recognition.means(image)
-            latents = crop_to_cells(segmenter.classifier.head.column(means), geometry, 0)
-            logits = segmenter.classifier.head(means, stem)
-        return logits[0].cpu().numpy(), latents[0].cpu().numpy()
+            means, stem = recognition.means(segmenter.normalise(torch.from_numpy(padded)[None].to(self.device)))
+            latents = crop_to_cells(head.column(means), segmenter.geometry, 0)
+            probabilities = segmenter.corrected(head(means, stem)).softmax(1)
+        return probabilities[0].cpu().numpy(), latents[0].cpu().numpy()
 
     def _averaged(self, padded: NDArray[np.float32], output: Callable[[Tensor], Tensor]) -> NDArray[np.float32]:
         """Return the mean of `output` of the logits over all views."""

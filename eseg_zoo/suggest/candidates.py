@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
-from scipy.special import softmax
 
 from eseg_zoo.inference.network import Predictor
 from eseg_zoo.inference.tiles import crop_to, read_padded, require_probabilities
@@ -21,7 +20,7 @@ from eseg_zoo.model.dense import Geometry
 from eseg_zoo.patches.sections import Section, Window
 
 # Pixels from the middle of a region to its edge, along axes that the network halves; along coarse ones it is one pixel.
-REACH = 4
+REACH = 5
 # Two candidates of a part are at least so many pixels apart, and a part has at most so many.
 GAP, MOST_CANDIDATES = 12, 32
 
@@ -42,21 +41,17 @@ class View:
 
     window: Window
     pixels: NDArray[np.float32]  # (c, *window with its margin)
-    probabilities: NDArray[np.float32]  # (classes, *window), as the class map has them
-    balanced: NDArray[np.float32]  # the same as if every class were equally frequent
+    probabilities: NDArray[np.float32]  # (classes, *window)
     latents: NDArray[np.float32]  # (d, *cells of the finest level)
 
 
 def look(predictor: Predictor, section: Section, window: Window) -> View:
     """Return what the network sees in a window."""
-    checkpoint, segmenter = predictor.checkpoint, predictor.segmenter
-    padded = read_padded(section, window, checkpoint.geometry)
-    logits, latents = predictor.logits_and_latents(padded)
-    balanced = logits / float(segmenter.temperature)
-    shift = segmenter.log_prior_shift.cpu().numpy()[0]
-    both = [crop_to(softmax(scores, axis=0), window) for scores in (balanced + shift, balanced)]
-    require_probabilities(both[0], padded, section, window)
-    return View(window, padded, *both, latents)
+    padded = read_padded(section, window, predictor.checkpoint.geometry)
+    probabilities, latents = predictor.probabilities_and_latents(padded)
+    inside = crop_to(probabilities, window)
+    require_probabilities(inside, padded, section, window)
+    return View(window, padded, inside, latents)
 
 
 def reach_of(geometry: Geometry, pixels: int = REACH) -> tuple[int, ...]:
@@ -74,7 +69,7 @@ def find_candidates(view: View, section: Section, geometry: Geometry, taken: NDA
     reach = reach_of(geometry)
     size = [2 * n + 1 for n in reach]
     guess = view.probabilities.argmax(0)
-    unsure = ndimage.uniform_filter(entropy(view.balanced), size, mode="nearest")
+    unsure = ndimage.uniform_filter(entropy(view.probabilities), size, mode="nearest")
     score = np.clip(unsure, 0, 1) * _agreement(guess, size)
     score[~_is_free(view, section, geometry, taken)] = 0
     peaks = (score == ndimage.maximum_filter(score, [2 * n + 1 for n in reach_of(geometry, GAP)])) & (score > 0)
@@ -123,11 +118,11 @@ def _is_free(view: View, section: Section, geometry: Geometry, taken: NDArray[np
     blocked |= _is_padding(view, geometry, size)
     blocked = ndimage.maximum_filter(blocked, size)
     for axis, (part, n, length) in enumerate(zip(view.window, reach, section.space, strict=True)):
-        place = np.arange(part.start, part.stop)
-        outside = (place < n) | (place >= length - n)
-        if not outside.all():  # of a section that is no wider than a region every place counts
+        if length > 2 * n:  # in a section that is narrower than a region every place counts
+            place = np.arange(part.start, part.stop)
+            outside = (place < n) | (place >= length - n)
             blocked |= outside.reshape([-1 if one == axis else 1 for one in range(blocked.ndim)])
-    return ~blocked
+    return np.asarray(~blocked, bool)
 
 
 def _is_padding(view: View, geometry: Geometry, size: Sequence[int]) -> NDArray[np.bool_]:
@@ -135,5 +130,4 @@ def _is_padding(view: View, geometry: Geometry, size: Sequence[int]) -> NDArray[
     inner = (slice(None), *(slice(m, m + p.stop - p.start) for m, p in zip(geometry.margin, view.window, strict=True)))
     pixels, sizes = view.pixels[inner], [1, *size]
     varies = ndimage.maximum_filter(pixels, sizes) > ndimage.minimum_filter(pixels, sizes)
-    flat: NDArray[np.bool_] = ndimage.maximum_filter(~varies.any(0), list(size))
-    return flat
+    return np.asarray(ndimage.maximum_filter(~varies.any(0), list(size)), bool)

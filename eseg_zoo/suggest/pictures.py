@@ -72,4 +72,4 @@ def _grey(view: View, margin: tuple[int, ...]) -> NDArray[np.float32]:
     for channel in view.pixels[(slice(None), *inner)]:
         darkest, lightest = np.percentile(channel, (_DARKEST, _LIGHTEST))
         channels.append((channel - darkest) / max(lightest - darkest, np.finfo(np.float32).tiny))
-    return np.clip(np.mean(channels, axis=0), 0, 1, dtype=np.float32)
+    return np.asarray(np.clip(np.mean(channels, axis=0), 0, 1), np.float32)

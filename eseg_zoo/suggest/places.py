@@ -77,25 +77,36 @@ def suggest_places(
     """
     if count < 1:
         raise InputError(f"count is {count}; it must be at least 1")
+    if not images:
+        raise InputError("there is no image to choose places in; give one or more")
     source = _source(predictor, images, labels, slices)
     checkpoint = predictor.checkpoint
     parts = sample_parts(source.sections, checkpoint.architecture, seed=seed)
     known = [] if source.labelled else checkpoint.training.landmarks
     work: list[Callable[[], _Seen]] = [partial(_see_part, predictor, source, part, known) for part in parts]
     work += [partial(_see_stroke, predictor, source.sections[number], place) for number, *place in _strokes(source)]
-    at_once = passes_at_once(
-        checkpoint.architecture, [part.stop - part.start for part in parts[0].window], predictor.device
-    )
+    size = [one.stop - one.start for one in parts[0].window]
+    at_once = passes_at_once(checkpoint.architecture, size, predictor.device)
+    return _ranked(predictor, source, _done(work, at_once, progress), count)
+
+
+def _done(work: Sequence[Callable[[], _Seen]], at_once: int, progress: Callable[[int, int], None]) -> list[_Seen]:
+    """Return what each piece of work gives; what waits is dropped when `progress` raises."""
     threads, seen = torch.get_num_threads(), []
-    with (
-        telling_way_out("close other programs"),
-        ThreadPoolExecutor(at_once, initializer=torch.set_num_threads, initargs=(1,)) as pool,
-    ):
-        for done, one in enumerate(pool.map(lambda task: task(), work), start=1):
-            seen.append(one)
-            progress(done, len(work))
-    torch.set_num_threads(threads)
-    return _ranked(predictor, source, seen, count)
+    try:
+        with (
+            telling_way_out("close other programs"),
+            ThreadPoolExecutor(at_once, initializer=torch.set_num_threads, initargs=(1,)) as pool,
+        ):
+            try:
+                for done, one in enumerate(pool.map(lambda task: task(), work), start=1):
+                    seen.append(one)
+                    progress(done, len(work))
+            finally:
+                pool.shutdown(wait=False, cancel_futures=True)
+    finally:
+        torch.set_num_threads(threads)
+    return seen
 
 
 @dataclass(frozen=True)
@@ -141,8 +152,9 @@ def _strokes(source: _Source) -> list[list[int]]:
         for stroke in np.split(order, np.flatnonzero(np.diff(anchors.strokes[order])) + 1):
             if len(stroke):
                 middles.append([number, *anchors.places[stroke[len(stroke) // 2]].tolist()[1:]])
-    chosen = np.unique(np.linspace(0, len(middles) - 1, MOST_STROKES).round().astype(int)) if middles else []
-    return [middles[index] for index in chosen]
+    if len(middles) <= MOST_STROKES:
+        return middles
+    return [middles[index] for index in np.linspace(0, len(middles) - 1, MOST_STROKES).round().astype(int).tolist()]
 
 
 def _see_part(predictor: Predictor, source: _Source, part: Part, landmarks: Sequence[Sequence[int]]) -> _Seen:

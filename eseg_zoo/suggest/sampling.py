@@ -12,9 +12,9 @@ from eseg_zoo.inference.tiles import tile_size
 from eseg_zoo.model.dense import Architecture
 from eseg_zoo.patches.sections import Section, Window
 
-# Sides of a part in pixels, and how many are looked at: 16 megapixels, which take about ten seconds on two cores.
+# Sides of a part in pixels, and how many pixels are looked at.
 SIDES = {2: 256, 3: 64}
-MOST_PARTS = {2: 256, 3: 24}
+MOST_PIXELS = {2: 16 << 20, 3: 6 << 20}
 
 
 @dataclass(frozen=True)
@@ -28,10 +28,10 @@ class Part:
 def sample_parts(
     sections: Sequence[Section], shape: Architecture, *, most: int | None = None, seed: int = 0
 ) -> list[Part]:
-    """Return the parts of sections to look at, at most `most`, in order; the same ones for the same seed.
+    """Return the parts of sections to look at, in order; the same ones for the same seed.
 
-    Where there are more, they are cut into `most` runs of equal length, and one part of each run is drawn. Nothing is
-    read for this.
+    There are at most `most`, by default as many as have `MOST_PIXELS`. Where there are more, they are cut into `most`
+    runs of equal length, and one part of each run is drawn. Nothing is read for this.
     """
     sizes = [tile_size(shape, section.space, side=SIDES[shape.dims]) for section in sections]
     grids = [
@@ -39,7 +39,7 @@ def sample_parts(
         for section, size in zip(sections, sizes, strict=True)
     ]
     ends = np.cumsum([prod(grid) for grid in grids], dtype=np.int64)
-    total, most = int(ends[-1]), most or MOST_PARTS[shape.dims]
+    total, most = int(ends[-1]), most or max(MOST_PIXELS[shape.dims] // max(map(prod, sizes)), 1)
     chosen = np.arange(total)
     if total > most:
         drawn = np.arange(most) + np.random.default_rng(seed).random(most)
