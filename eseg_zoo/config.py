@@ -156,6 +156,9 @@ class TrainingSettings(Settings):
     default none on a CPU, and beside a GPU one a core, up to eight."""
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     """Number format of the arithmetic; `16-mixed` needs a GPU."""
+    tensorboard: bool = False
+    """Whether the figures of `metrics.csv` go to TensorBoard too, in the folder `tensorboard` of the run; it must be
+    installed."""
 
     @property
     def distributed(self) -> bool:

@@ -22,6 +22,7 @@ from eseg_zoo.progress import Watch
 from eseg_zoo.training.batches import StepBatches, validation_batches
 from eseg_zoo.training.data import LabelledImage, TrainingData, open_pairs, read_training_data
 from eseg_zoo.training.durable import read_record, write_record
+from eseg_zoo.training.epoch_log import Before, EpochLog, require_tensorboard
 from eseg_zoo.training.estimate import Estimate, step_cost
 from eseg_zoo.training.finish import finish
 from eseg_zoo.training.fit import Fitted, fit
@@ -76,10 +77,10 @@ def train_run(
     run: Run, pairs: Sequence[LabelledImage] | None = None, *, force: bool = False, resume: bool = False,
     watch: Watch | None = None,
 ) -> Path:  # fmt: skip
-    """Train and return the path of `out/model.pt`; each stage has a folder beside it.
+    """Train and return the path of `out/model.pt`; beside it are `metrics.csv` and a folder for each stage.
 
-    `pairs` are the images and labels, by default what the run's files hold. A stage's folder holds `metrics.csv` and
-    its checkpoints. Ctrl-C, or a `watch` that is stopped, ends the training early and still writes the best model so
+    `pairs` are the images and labels, by default what the run's files hold. A stage's folder holds its checkpoints.
+    Ctrl-C, or a `watch` that is stopped, ends the training early and still writes the best model so
     far; `resume` goes on with an unfinished training, whatever ended it and when, and gives the result that it would
     have had. With more steps than it was begun with it extends the training, a finished one too: a stage goes on from
     its last step at the learning rate that a stage of so many steps has there, and a stage after it starts again.
@@ -122,7 +123,7 @@ def _train(run: Run, pairs: Sequence[LabelledImage] | None, *, force: bool, resu
             estimate = Estimate({plan.name: (plan.steps, step_cost(plan, run, source.geometry)) for plan in planned})
             steps, seconds = 0, 0.0
             for plan in planned:
-                fitted = _fit(run, plan, hvae, source, data, held_out, watch, estimate)
+                fitted = _fit(run, plan, hvae, source, data, held_out, watch, estimate, Before(steps, seconds))
                 steps, seconds = steps + fitted.steps, seconds + fitted.seconds
                 if fitted.interrupted:
                     break
@@ -198,6 +199,7 @@ def _check_machine(settings: TrainingSettings) -> None:
         )
     cpu = settings.accelerator == "cpu" or (settings.accelerator == "auto" and not torch.cuda.is_available())
     require_environment(settings)
+    require_tensorboard(settings)
     if settings.precision == "16-mixed" and cpu:
         raise ConfigError("training.precision is 16-mixed, which needs a GPU; bf16-mixed runs anywhere")
 
@@ -218,6 +220,7 @@ def _fit(
     held_out: list[Batch],
     watch: Watch,
     estimate: Estimate,
+    before: Before,
 ) -> Fitted:
     """Train one stage, or take what it left if it was finished before; the network ends with its weights."""
     folder = run.out / plan.name
@@ -241,9 +244,9 @@ def _fit(
         if any((folder / name).exists() for name in CHECKPOINTS):
             log.warning("No checkpoint in %s can be gone on from: the stage starts again.", folder)
         clear_stage(run.out, plan.name)
-    fitted = fit(
-        stage, batches, held_out, folder, name=plan.name, watch=watch, start=start, callbacks=[estimate.of(plan.name)]
-    )
+    epoch_log = EpochLog(run.out, plan.name, before, tensorboard=run.training.tensorboard)
+    callbacks = [estimate.of(plan.name), epoch_log]
+    fitted = fit(stage, batches, held_out, folder, name=plan.name, watch=watch, start=start, callbacks=callbacks)
     stage.settle()
     if is_first() and not fitted.interrupted:
         write_record(folder / "finished.json", asdict(fitted))

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import base64
-import csv
 import html
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,7 +68,7 @@ class DemoFigures:
     training: int  # slice shown with its strokes
     evaluation: dict[str, Any]
     reliability: Path  # the plot of `eseg evaluate`, PNG
-    metrics: Sequence[Path]  # one for each stage
+    metrics: Sequence[Mapping[str, Any]]  # the log of the training
     package: Path
 
     def section(self, z: int) -> NDArray[np.generic]:
@@ -167,18 +166,7 @@ def _imagined_figure(demo: DemoFigures, checkpoint: Checkpoint) -> str:
     return _embedded(figure)
 
 
-def _read_metrics(stages: Sequence[Path]) -> list[dict[str, str]]:
-    """Return the rows of all stages, their steps counted on."""
-    rows: list[dict[str, str]] = []
-    for metrics in stages:
-        before = max((int(row["step"]) + 1 for row in rows), default=0)
-        with metrics.open(encoding="utf-8", newline="") as file:
-            rows += [row | {"step": str(int(row["step"]) + before)} for row in csv.DictReader(file)]
-    return rows
-
-
-def _curves_figure(metrics: Sequence[Path]) -> str:
-    rows = _read_metrics(metrics)
+def _curves_figure(rows: Sequence[Mapping[str, Any]]) -> str:
     figure = Figure(figsize=(12, 3), layout="constrained")
     loss, dice = figure.subplots(1, 2)
     for term in ("cross_entropy", "inpainting", "contrastive", "kl", "pseudo_labels", "unlabelled_inpainting"):
@@ -191,8 +179,8 @@ def _curves_figure(metrics: Sequence[Path]) -> str:
     return _embedded(figure)
 
 
-def _curve(axes: Axes, rows: list[dict[str, str]], key: str, label: str) -> None:
-    points = [(int(row["step"]), float(row[key])) for row in rows if row.get(key)]
+def _curve(axes: Axes, rows: Sequence[Mapping[str, Any]], key: str, label: str) -> None:
+    points = [(row["step"], row[key]) for row in rows if key in row]
     axes.plot([step for step, _ in points], [value for _, value in points], label=label)
 
 

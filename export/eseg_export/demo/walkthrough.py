@@ -26,6 +26,7 @@ from eseg_export.demo.report import DemoFigures, write_report
 from eseg_export.demo.strokes import sparse_strokes
 from eseg_zoo.console import plain_console
 from eseg_zoo.errors import EsegError
+from eseg_zoo.metrics_file import read_metrics
 from eseg_zoo.output import make_folder, refuse_existing
 
 SHAPE = (24, 512, 512)  # z, y, x
@@ -154,7 +155,7 @@ def walk_through(kind: Kind, out: Path, *, seed: int, steps: int, force: bool) -
         training=TRAINING_SLICES // 2,
         evaluation=json.loads((out / "evaluation.json").read_text(encoding="utf-8")),
         reliability=out / "reliability.png",
-        metrics=[out / "training" / stage / "metrics.csv" for stage in ("supervised", "semi_supervised")],
+        metrics=read_metrics(out / "training"),
         package=package,
     )
     difference = write_report(report, figures, model)
