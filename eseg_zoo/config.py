@@ -6,17 +6,15 @@ import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from eseg_zoo.levels import anisotropy, depth, kernels, strides
+from eseg_zoo.model.architecture import Architecture
 from eseg_zoo.names import plain_name
 from eseg_zoo.settings import Settings
 from eseg_zoo.yaml_file import read_mapping
-
-if TYPE_CHECKING:
-    from eseg_zoo.model.dense import Architecture
 
 
 def _as_list(value: object) -> object:
@@ -53,8 +51,6 @@ class NetworkSettings(Settings):
         `voxel_size` maps z, y, x to micrometres; what a level does along z follows from it (`eseg_zoo/levels.py`).
         Where it is not known, z is taken to be as fine as y and x.
         """
-        from eseg_zoo.model.dense import Architecture  # here, so that settings are read without waiting for torch
-
         ratio = anisotropy(voxel_size)
         widths = [self.width, 3 * self.width // 2, 2 * self.width][: depth(self.dims, ratio)]
         filters = widths if self.filters is None else list(self.filters)

@@ -13,7 +13,7 @@ import torch
 from eseg_zoo.config import Run, TrainingSettings
 from eseg_zoo.errors import CheckpointError, ConfigError
 from eseg_zoo.images.image import tell
-from eseg_zoo.model.dense import Architecture
+from eseg_zoo.model.architecture import Architecture
 from eseg_zoo.model.hvae import HVAE
 from eseg_zoo.output import make_folder, owning
 from eseg_zoo.patches.geometry import PatchGeometry

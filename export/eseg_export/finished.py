@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from eseg_zoo.errors import ExportError
-from eseg_zoo.model.dense import Geometry
+from eseg_zoo.model.architecture import Geometry
 
 RDF = "rdf.yaml"  # JDLL finds no other name
 

@@ -144,7 +144,7 @@ def test_a_stage_folder_that_is_something_else_is_refused_with_force_too(inputs:
 def test_a_new_training_leaves_no_stage_of_the_one_before(inputs: Path) -> None:
     train_run(load_run(write_run(inputs, semi_supervised=SEMI_SUPERVISED)))
     out = train_run(load_run(write_run(inputs)), force=True).parent
-    assert {path.name for path in out.iterdir()} == {"model.pt", "run.json", "supervised"}
+    assert {path.name for path in out.iterdir()} == {"metrics.csv", "model.pt", "run.json", "supervised"}
 
 
 def test_a_training_that_diverges_late_keeps_its_best_weights(
