@@ -107,6 +107,44 @@ def train(
 
 
 @app.command()
+def check(
+    run: Annotated[Path, typer.Argument(help="YAML file with the settings of the run.")],
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write what was found to this file too.")] = None,
+    missing_chunks: MissingChunks = False,
+    force: Force = False,
+) -> None:
+    """Say what a training would find: images, labels, what is held out, time and memory, and what will hurt.
+
+    It takes seconds, and trains nothing. Of large images samples are read. Warnings are no errors; it ends with 1 where
+    the training would refuse its settings or files.
+    """
+    from eseg_zoo.config import load_run
+    from eseg_zoo.look.check import check_run, write_figures
+    from eseg_zoo.look.check_text import print_check
+    from eseg_zoo.output import refuse_existing, refuse_inputs
+
+    if json_file:
+        refuse_existing(json_file, force=force)
+        refuse_inputs([json_file], [run])
+    found = check_run(load_run(run, {"missing_chunks": True} if missing_chunks else {}))
+    print_check(found, plain_console())
+    if json_file:
+        write_figures(found, json_file, force=force)
+
+
+@app.command()
+def settings(
+    key: Annotated[
+        str | None, typer.Argument(help="A section such as training, or a key such as training.steps.")
+    ] = None,
+) -> None:
+    """Print every setting of a run, or those of a section: type, default, value of each preset, and meaning."""
+    from eseg_zoo.look.settings_page import print_settings
+
+    print_settings(key, plain_console())
+
+
+@app.command()
 def predict(
     model: Annotated[Path, typer.Argument(help="model.pt")],
     images: Annotated[list[Path], typer.Argument(help="Images: files, folders of planes, OME-Zarr, file.h5/dataset.")],

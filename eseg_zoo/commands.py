@@ -54,7 +54,7 @@ def train_files(run: Run, *, force: bool, resume: bool) -> None:
 
 def _tell_end(out: Path, model: Path, training: TrainingRecord) -> None:
     """Say on stderr how long it took, how much of it was done, and what comes next."""
-    from eseg_zoo.training.estimate import told_time
+    from eseg_zoo.training.expected import told_time
     from eseg_zoo.training.folder import Begun
 
     begun = Begun.read(out)

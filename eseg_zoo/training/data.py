@@ -47,6 +47,19 @@ class LabelledImage:
 
 
 @dataclass(frozen=True)
+class LabelledData:
+    """Images and labels that fit each other, and which labels are learnt from; `sections` are those of all images."""
+
+    images: tuple[Image, ...]
+    sections: list[Section]
+    chosen: list[int]  # the sections that are for training
+    training: AnchorSet
+    validation: AnchorSet
+    channel_names: tuple[str, ...]
+    voxel_size: dict[str, float]
+
+
+@dataclass(frozen=True)
 class TrainingData:
     """Everything opened and checked; `sections` are those of all images, in their order."""
 
@@ -115,15 +128,13 @@ def _name(kind: str, number: int, given: Any) -> str | None:
     return None if isinstance(given, (str, Path, Image)) else f"{kind}[{number}]"
 
 
-def read_training_data(run: Run, pairs: Sequence[LabelledImage] | None = None) -> TrainingData:
-    """Return the images, labels and statistics of a run; `pairs` are by default what its files hold.
+def read_labels(run: Run, pairs: Sequence[LabelledImage]) -> LabelledData:
+    """Return what is labelled in the images of a run, split into training and validation; no pixel of them is read.
 
-    Raises `InputError` for files that are missing or do not fit, another number of channels than was named, other
-    channels than the first image has, voxel sizes that differ and planes where a 3D network needs volumes, NaN pixels,
-    constant channels, label values without a class name, classes without a label, no labels at all, and validation
-    slices with labels of fewer than two classes.
+    Raises `InputError` for another number of channels than was named, other channels than the first image has, voxel
+    sizes that differ and planes where a 3D network needs volumes, label values without a class name, classes without a
+    label, no labels at all, and validation slices with labels of fewer than two classes.
     """
-    pairs = _in_memory(open_pairs(run) if pairs is None else pairs)
     images = tuple(pair.image for pair in pairs)
     sections: list[Section] = []
     chosen: dict[str, list[int]] = {"training": [], "validation": []}
@@ -139,22 +150,46 @@ def read_training_data(run: Run, pairs: Sequence[LabelledImage] | None = None) -
     names = name_channels(run.channels or list(images[0].channels), images[0].sizes["c"], images[0].name)
     voxel_size = _common_voxel_size({image.name: image.voxel_size for image in images}, run)
     _tell_voxel_size(voxel_size, run, images[0].name)
-    surveyed = survey(sections, measured=chosen["training"])
-    used = [n for n in chosen["training"] if all(part.start < part.stop for part in surveyed.contents[n])]
-    _tell_padding(len(chosen["training"]) - len(used), len(chosen["training"]))
+    return LabelledData(images, sections, chosen["training"], training, validation, names, voxel_size)
+
+
+def read_training_data(run: Run, pairs: Sequence[LabelledImage] | None = None) -> TrainingData:
+    """Return the images, labels and statistics of a run; `pairs` are by default what its files hold.
+
+    Raises `InputError` for files that are missing, what `read_labels` refuses, NaN pixels, and constant channels.
+    """
+    found = read_labels(run, _in_memory(open_pairs(run) if pairs is None else pairs))
+    surveyed = survey(found.sections, measured=found.chosen)
+    used = [n for n in found.chosen if all(part.start < part.stop for part in surveyed.contents[n])]
+    _tell_padding(len(found.chosen) - len(used), len(found.chosen))
+    names = found.channel_names
     return TrainingData(
-        images, sections, surveyed.contents, used, training, validation, names, surveyed.statistics(names), voxel_size
-    )
+        found.images, found.sections, surveyed.contents, used, found.training, found.validation, names,
+        surveyed.statistics(names), found.voxel_size,
+    )  # fmt: skip
 
 
 def _in_memory(pairs: Sequence[LabelledImage]) -> list[LabelledImage]:
     """Return the pairs with their images loaded, or, where that takes too much, with the chunks read last kept."""
-    total = sum(pair.image.dtype.itemsize * prod(pair.image.shape) for pair in pairs)
-    if total <= LOADED_SHARE * free_memory():
+    images = [pair.image for pair in pairs]
+    if _are_loaded(images):
         return [LabelledImage(load(pair.image), pair.labels) for pair in pairs]
-    log.info("The images take %.1f GB: they stay on disk and are read in parts.", total / 1e9)
+    log.info("The images take %.1f GB: they stay on disk and are read in parts.", _bytes(images) / 1e9)
     most = KEPT_BYTES // len(pairs)
     return [LabelledImage(keep_blocks(pair.image, most), pair.labels) for pair in pairs]
+
+
+def bytes_held(images: Sequence[Image]) -> int:
+    """Return the bytes that training keeps of these images in memory, at most."""
+    return _bytes(images) if _are_loaded(images) else min(_bytes(images), KEPT_BYTES)
+
+
+def _are_loaded(images: Sequence[Image]) -> bool:
+    return _bytes(images) <= LOADED_SHARE * free_memory()
+
+
+def _bytes(images: Sequence[Image]) -> int:
+    return sum(image.dtype.itemsize * prod(image.shape) for image in images)
 
 
 def _split(

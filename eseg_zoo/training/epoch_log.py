@@ -15,7 +15,8 @@ from eseg_zoo.errors import ConfigError
 from eseg_zoo.metrics_file import COLUMNS, METRICS, metrics_text, read_metrics
 from eseg_zoo.training.callbacks import is_whole_epoch
 from eseg_zoo.training.durable import written_whole
-from eseg_zoo.training.folder import STAGES, TENSORBOARD
+from eseg_zoo.training.folder import TENSORBOARD
+from eseg_zoo.training.plans import STAGES
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ class EpochLog(Callback):
         figures = trainer.callback_metrics  # means over the processes: each of them takes part
         if not trainer.is_global_zero or not is_whole_epoch(trainer, pl_module):
             return
-        (timer,) = (one for one in trainer.callbacks if isinstance(one, Timer))  # type: ignore[attr-defined]
+        (timer,) = (one for one in trainer.callbacks if isinstance(one, Timer))
         step, seconds = self.before.steps + trainer.global_step, self.before.seconds + timer.time_elapsed()
         place = (self.stage, step, trainer.current_epoch + 1, round(seconds, 3))
         found = {name: float(value) for name, value in figures.items()}

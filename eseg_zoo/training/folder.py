@@ -15,11 +15,11 @@ from eseg_zoo.errors import CheckpointError, ConfigError, OutputError
 from eseg_zoo.metrics_file import METRICS, read_metrics
 from eseg_zoo.output import refuse_existing
 from eseg_zoo.training.durable import read_record, write_record
+from eseg_zoo.training.plans import STAGES, planned_steps
 
 log = logging.getLogger(__name__)
 
 # What a training leaves beside `model.pt` and `run.json`: its log, and these files in the folder of each stage.
-STAGES = ("supervised", "semi_supervised")
 TENSORBOARD = "tensorboard"
 LOGS = (METRICS, f"{TENSORBOARD}/events.out.tfevents.*")
 CHECKPOINTS = ("last.ckpt", "previous.ckpt", "best.ckpt")  # in the order in which they are deleted
@@ -71,16 +71,6 @@ class Begun:
         """Whether all stages are over and their model is written."""
         over = [(out / stage / "finished.json").exists() for stage in STAGES if self.steps(stage)]
         return all(over) and (out / "model.pt").exists()
-
-
-def epoch_steps(steps: int, wanted: int) -> int:
-    """Return the steps of an epoch of a stage of at most `steps` steps: whole epochs of about the `wanted` length."""
-    return steps // max(round(steps / wanted), 1)
-
-
-def planned_steps(steps: int, epoch: int) -> int:
-    """Return how many steps a stage of at most about `steps` takes in epochs of this length."""
-    return max(round(steps / epoch), 1) * epoch
 
 
 def refuse_begun(run: Run, *, force: bool, resume: bool) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, fields
 from pathlib import Path
 
 import torch
@@ -13,6 +13,7 @@ import torch
 from eseg_zoo.config import Run, TrainingSettings
 from eseg_zoo.errors import CheckpointError, ConfigError
 from eseg_zoo.images.image import tell
+from eseg_zoo.machine import multiply_adds_per_second
 from eseg_zoo.model.architecture import Architecture
 from eseg_zoo.model.hvae import HVAE
 from eseg_zoo.output import make_folder, owning
@@ -20,25 +21,18 @@ from eseg_zoo.patches.geometry import PatchGeometry
 from eseg_zoo.patches.source import Batch, PatchSource
 from eseg_zoo.progress import Watch
 from eseg_zoo.training.batches import StepBatches, validation_batches
+from eseg_zoo.training.cautions import cautions, intensities_of_images
 from eseg_zoo.training.data import LabelledImage, TrainingData, open_pairs, read_training_data
 from eseg_zoo.training.durable import read_record, write_record
 from eseg_zoo.training.epoch_log import Before, EpochLog, require_tensorboard
-from eseg_zoo.training.estimate import Estimate, step_cost
+from eseg_zoo.training.estimate import Estimate
+from eseg_zoo.training.expected import step_work
 from eseg_zoo.training.finish import finish
 from eseg_zoo.training.fit import Fitted, fit
-from eseg_zoo.training.folder import (
-    CHECKPOINTS,
-    STAGES,
-    Begun,
-    clear_stage,
-    epoch_steps,
-    planned_steps,
-    prepare_folder,
-    refuse_begun,
-    writing_to,
-)
+from eseg_zoo.training.folder import CHECKPOINTS, Begun, clear_stage, prepare_folder, refuse_begun, writing_to
 from eseg_zoo.training.inputs import records_of, require_same
 from eseg_zoo.training.paper import PaperSemiSupervised, PaperSupervised
+from eseg_zoo.training.plans import StagePlan, epoch_steps, plans, with_preset_of_machine
 from eseg_zoo.training.processes import counted, is_first, require_environment
 from eseg_zoo.training.saving import resumable, weights_in
 from eseg_zoo.training.stages import SemiSupervised, Stage, Supervised
@@ -46,31 +40,11 @@ from eseg_zoo.training.stages import SemiSupervised, Stage, Supervised
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class StagePlan:
-    """One stage of a run: its name, which is its folder's, and what a step of it sees."""
-
-    name: str
-    kind: type[Stage]
-    steps: int
-    labelled: int
-    unlabelled: int
-    epoch: int = 0  # steps of an epoch; 0 as long as they are not fixed
-
-    def within(self, epoch: int) -> StagePlan:
-        """Return the plan with its steps in whole epochs of so many."""
-        return replace(self, steps=planned_steps(self.steps, epoch), epoch=epoch)
-
-
-def plans(run: Run) -> list[StagePlan]:
-    """Return the stages that the run asks for, in their order."""
-    semi = run.semi_supervised
-    first, second = (PaperSupervised, PaperSemiSupervised) if run.preset == "paper" else (Supervised, SemiSupervised)
-    stages = [
-        (first, run.training.steps, run.training.batch_size, 0),
-        (second, semi.steps, semi.labelled, semi.unlabelled),
-    ]
-    return [StagePlan(name, *stage) for name, stage in zip(STAGES, stages, strict=True) if stage[1]]
+# What Lightning trains in each stage: as here, and as published (`preset: paper`).
+_KINDS: dict[str, tuple[type[Stage], type[Stage]]] = {
+    "supervised": (Supervised, PaperSupervised),
+    "semi_supervised": (SemiSupervised, PaperSemiSupervised),
+}
 
 
 def train_run(
@@ -112,6 +86,9 @@ def _train(run: Run, pairs: Sequence[LabelledImage] | None, *, force: bool, resu
     )
     geometry = architecture.geometry
     source = data.source(PatchGeometry(geometry.stride, geometry.margin))
+    if is_first():
+        for line in cautions(run, data, geometry, intensities_of_images(data, data.contents)):
+            log.warning("%s", line)
     held_out = validation_batches(source, data.validation, run)
     hvae = _network(run, architecture)
     make_folder(run.out)
@@ -120,7 +97,8 @@ def _train(run: Run, pairs: Sequence[LabelledImage] | None, *, force: bool, resu
             begun = _prepare(run, pairs, data, force=force, resume=resume)
             planned = [plan.within(begun.epochs[plan.name]) for plan in plans(run)]
             _tell_plan(run, planned, resumed=resume and not _has_checkpoint(run, planned))
-            estimate = Estimate({plan.name: (plan.steps, step_cost(plan, run, source.geometry)) for plan in planned})
+            works = {plan.name: (plan.steps, step_work(plan, run, architecture)) for plan in planned}
+            estimate = Estimate(works, _rate(run.training))
             steps, seconds = 0, 0.0
             for plan in planned:
                 fitted = _fit(run, plan, hvae, source, data, held_out, watch, estimate, Before(steps, seconds))
@@ -141,12 +119,14 @@ def _with_preset(run: Run, begun: Begun | None) -> Run:
         return run
     if begun:
         return run.with_preset(str(begun.settings["preset"]))
-    on_gpu = device_of(run.training) != "cpu"
-    log.info(
-        "No preset is given: it is %s, as this %s.",
-        *(("default", "machine has a GPU") if on_gpu else ("small", "training is on a CPU")),
-    )
-    return run.with_preset("default" if on_gpu else "small")
+    return with_preset_of_machine(run, on_gpu=device_of(run.training) != "cpu")
+
+
+def _rate(settings: TrainingSettings) -> float | None:
+    """Return the work of a second in each process, before anything was timed; None on a GPU, where nobody knows it."""
+    if not is_first() or device_of(settings) != "cpu":
+        return None
+    return multiply_adds_per_second() / settings.devices
 
 
 def device_of(settings: TrainingSettings) -> str:
@@ -225,7 +205,7 @@ def _fit(
     """Train one stage, or take what it left if it was finished before; the network ends with its weights."""
     folder = run.out / plan.name
     settings = run.training.model_copy(update={"steps": plan.steps, "epoch_steps": plan.epoch})
-    stage = plan.kind(run, settings, hvae, source.geometry)
+    stage = _KINDS[plan.name][run.preset == "paper"](run, settings, hvae, source.geometry)
     found = _finished(folder, stage, validated=bool(held_out))
     if found:
         stage.settle()

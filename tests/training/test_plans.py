@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from eseg_zoo.checkpoint import Checkpoint
-from eseg_zoo.training.run import plans, train_run
+from eseg_zoo.training.plans import plans
+from eseg_zoo.training.run import train_run
 from training.interruptions import SEMI_SUPERVISED, TRAINING, run_of
 
 
