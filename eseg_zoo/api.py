@@ -14,9 +14,8 @@ import xarray as xr
 
 from eseg_zoo.checkpoint import Checkpoint, Class
 from eseg_zoo.config import Run, load_run
-from eseg_zoo.errors import ConfigError, InputError
+from eseg_zoo.errors import ConfigError
 from eseg_zoo.images.image import Image, tell
-from eseg_zoo.images.opening import open_image
 from eseg_zoo.images.writers import MemoryWriter
 from eseg_zoo.inference.evaluate import Evaluation, evaluate_images
 from eseg_zoo.inference.jobs import WantedMaps
@@ -31,7 +30,8 @@ from eseg_zoo.inference.predict import (
     run_plan,
     targets_of,
 )
-from eseg_zoo.labels.label_image import LabelImage
+from eseg_zoo.label_files import label_lists
+from eseg_zoo.labels.opening import LabelReading, given_labels, open_labels
 from eseg_zoo.progress import Progress, Watch
 from eseg_zoo.training.data import LabelledImage, open_pairs
 
@@ -183,37 +183,30 @@ class Model:
     ) -> Evaluation:
         """Return how well the maps of images agree with labels, over labelled pixels only.
 
-        `images` and `labels` are one each, or lists of equal length; `unlabelled` is the label value that means 'not
-        labelled', by default that of training. Raises `InputError` for images and labels that do not fit, and where
+        `images` is one or a list, and `labels` what they may be in `train`; classes that a label file names are matched
+        to those of the model by name. `unlabelled` is the label value that means 'not labelled', by default that of
+        training. Raises `InputError` for images and labels that do not fit, and where
         no pixel is labelled.
         """
         predictor, watch = self._predictor(device, tta), Watch(progress)
-        given, given_labels = as_list(images), as_list(labels)
-        if len(given) != len(given_labels):
-            raise InputError(f"there are {len(given)} images but {len(given_labels)} label images")
-        pairs = []
-        for number, (image, truth) in enumerate(zip(given, given_labels, strict=True)):
-            found = open_for(
-                self.checkpoint,
-                image,
-                Reading(axes, missing_chunks=missing_chunks),
-                name=_name(f"images[{number}]", image),
-            )
-            opened = open_image(
-                truth, usual_axes=found.axes.replace("c", ""), allow_missing=missing_chunks,
-                name=_name(f"labels[{number}]", truth),
-            )  # fmt: skip
-            values = LabelImage.of(
-                opened,
-                found,
+        reading = Reading(axes, missing_chunks=missing_chunks)
+        opened = [
+            open_for(self.checkpoint, image, reading, name=_name(f"images[{number}]", image))
+            for number, image in enumerate(as_list(images))
+        ]
+        truth = open_labels(
+            opened,
+            given_labels(label_lists(labels, len(opened))),
+            LabelReading(
                 classes={one.value: one.name for one in self.classes},
                 unlabelled=self.checkpoint.unlabelled if unlabelled is None else unlabelled,
                 dims=self.dims,
-            )
-            pairs.append((found, values))
+                allow_missing=missing_chunks,
+            ),
+        )
         return evaluate_images(
             predictor,
-            pairs,
+            list(zip(opened, truth, strict=True)),
             slices=slices,
             tile=tile,
             progress=lambda done, total: watch.report_or_stop("evaluation", done, total),
@@ -239,9 +232,10 @@ def train(
     """Train a model and return it.
 
     Either `train("run.yaml")`, or `train(images, labels, classes={1: "membrane", 2: "cytoplasm"})` with one image and
-    its labels, or lists of them: paths or arrays. All further settings are keyword arguments named as in the YAML
-    file, such as `axes="zyx"`, `preset="small"` or `training={"steps": 200}`; beside a YAML file they replace what
-    stands there.
+    its labels, or lists of them: paths or arrays. Labels may be label files of all kinds, several for an image in a
+    list of their own, and mappings as in the YAML file, such as `{"file": array, "offset": {"z": 3}}`. All further
+    settings are keyword arguments named as in the YAML file, such as `axes="zyx"`, `preset="small"` or
+    `training={"steps": 200}`; beside a YAML file they replace what stands there.
 
     `out` gets `model.pt`, `metrics.csv` and the checkpoints; without it nothing is left on disk. `progress` is called
     at every step; its `stop` ends the training, which then returns its best model so far. `resume` goes on with an
@@ -277,13 +271,12 @@ def _run_of(images: Any, labels: Any, settings: Mapping[str, Any]) -> tuple[Run,
     """Return the settings of a training on these images and labels, and both opened; arrays get names."""
     if labels is None:
         raise ConfigError("labels is missing: give train a YAML file, or images and their labels")
-    given = {"images": as_list(images), "labels": as_list(labels)}
-    named = {
-        kind: [one if _name(kind, one) is None else f"{kind}[{number}]" for number, one in enumerate(ones)]
-        for kind, ones in given.items()
-    }
-    run = Run.checked({**named, **settings}, "train")
-    return run, open_pairs(run, given["images"], given["labels"])
+    opened = as_list(images)
+    named = [one if _name("", one) is None else f"images[{number}]" for number, one in enumerate(opened)]
+    files = label_lists(labels, len(opened))
+    said = [[one.said for one in entry] for entry in given_labels(files)]
+    run = Run.checked({"images": named, "labels": said, **settings}, "train")
+    return run, open_pairs(run, opened, files)
 
 
 def as_list(given: Any) -> list[Any]:

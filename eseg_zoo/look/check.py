@@ -18,7 +18,7 @@ from eseg_zoo.memory import free_memory
 from eseg_zoo.output import make_folder, replacing
 from eseg_zoo.patches.intensity import Intensities
 from eseg_zoo.training.cautions import Labelled, cautions, intensities_of_images
-from eseg_zoo.training.data import bytes_held, open_pairs, read_labels, read_training_data
+from eseg_zoo.training.data import bytes_held, open_pairs, read_labels, read_training_data, with_classes
 from eseg_zoo.training.expected import expected, told_time
 from eseg_zoo.training.label_summary import LabelSummary, summary_of
 from eseg_zoo.training.plans import VALIDATION_ANCHORS_PER_CLASS, with_preset_of_machine
@@ -98,6 +98,7 @@ def check_run(run: Run) -> Check:
         on_gpu = has_gpu() and run.training.accelerator != "cpu"
         run = with_preset_of_machine(run, on_gpu=on_gpu)
         pairs = open_pairs(run)
+        run = with_classes(run, pairs)
         is_small = sum(pair.image.dtype.itemsize * prod(pair.image.shape) for pair in pairs) <= READ_WHOLE
         axes = tuple(pair.image.axes for pair in pairs)
         held = bytes_held([pair.image for pair in pairs])

@@ -55,13 +55,16 @@ def sections() -> list[Section]:
     own, others = [], []
     for name, field in Run.model_fields.items():
         section = section_of(field.annotation)
-        if section is None or field.is_required():  # what must be given is a key, even where it may be a mapping
+        is_list = section is not None and field.is_required()  # of files, each with keys of its own
+        if section is None or is_list:
             own.append(_setting(name, name, Run, schema["properties"], schema))
+        if section is None:
             continue
         properties = schema["$defs"][section.__name__]["properties"]
         keys = [f.alias or n for n, f in section.model_fields.items()]
         inner = tuple(_setting(f"{name}.{key}", key, section, properties, schema) for key in keys)
-        others.append(Section(name, _one_line(f"{section.__doc__ or ''} {field.description or ''}"), inner))
+        meaning = f"{section.__doc__ or ''} {'' if is_list else field.description or ''}"
+        others.append(Section(name, _one_line(meaning), inner))
     return [Section("", "", tuple(own)), *others]
 
 
@@ -164,7 +167,7 @@ def _kind(known: Mapping[str, Any], schema: Mapping[str, Any]) -> str:
         return f"list of {_plural(_kind(known['items'], schema))}"
     if kind == "object":
         if "properties" in known:
-            return f"mapping with {', '.join(known['properties'])}"
+            return "mapping"
         keys = known.get("propertyNames", {}).get("enum")
         values = _plural(_kind(known["additionalProperties"], schema))
         return f"mapping{' of ' + ', '.join(keys) if keys else ''} to {values}"

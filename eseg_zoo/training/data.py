@@ -11,14 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from eseg_zoo.colours import class_colours
 from eseg_zoo.config import Run
-from eseg_zoo.errors import AbsentPartsError, InputError
+from eseg_zoo.errors import InputError
 from eseg_zoo.images.blocks import keep_blocks, load
 from eseg_zoo.images.channels import name_channels, tell_count
 from eseg_zoo.images.image import Image
 from eseg_zoo.images.opening import open_image
 from eseg_zoo.images.slices import chosen_slices
+from eseg_zoo.label_files import label_lists
 from eseg_zoo.labels.label_image import LabelImage
+from eseg_zoo.labels.opening import LabelReading, given_labels, open_labels
+from eseg_zoo.labels.painted import LabelClass
 from eseg_zoo.memory import free_memory
 from eseg_zoo.patches.anchors import AnchorSet
 from eseg_zoo.patches.geometry import PatchGeometry
@@ -72,6 +76,7 @@ class TrainingData:
     channel_names: tuple[str, ...]
     statistics: Statistics
     voxel_size: dict[str, float]
+    colours: tuple[str, ...]  # of the classes, in the order of the run
 
     @property
     def labelled_fraction(self) -> float:
@@ -90,42 +95,31 @@ class TrainingData:
         return PatchSource(geometry, self.sections, self.contents, self.statistics)
 
 
-def open_pairs(
-    run: Run, images: Sequence[Any] | None = None, labels: Sequence[Any] | None = None
-) -> list[LabelledImage]:
+def open_pairs(run: Run, images: Sequence[Any] | None = None, labels: Any = None) -> list[LabelledImage]:
     """Return the images of a run with their labels: those in its files, or these, which may be arrays.
+
+    `labels` are a label file for each image, or what else `labels` of a run may be.
 
     Raises `InputError` for files that are missing, unreadable or do not fit each other.
     """
-    pairs = []
-    for number, (given, given_labels) in enumerate(zip(images or run.images, labels or run.labels, strict=True)):
-        image = open_image(given, axes=run.axes, allow_missing=run.missing_chunks, name=_name("images", number, given))
+    opened = []
+    for number, given in enumerate(images or run.images):
+        name = None if isinstance(given, (str, Path, Image)) else f"images[{number}]"
+        image = open_image(given, axes=run.axes, allow_missing=run.missing_chunks, name=name)
         log.info("%s: %s", image.name, image.describe())
-        found = _open_labels(run, given_labels, image, _name("labels", number, given_labels))
-        values = LabelImage.of(found, image, classes=run.classes, unlabelled=run.unlabelled, dims=run.network.dims)
-        pairs.append(LabelledImage(image, values))
-    return pairs
+        opened.append(image)
+    files = given_labels(run.labels if labels is None else label_lists(labels, len(opened)))
+    reading = LabelReading(run.classes, run.unlabelled, run.network.dims, run.missing_chunks)
+    pairs = zip(opened, open_labels(opened, files, reading), strict=True)
+    return [LabelledImage(image, found) for image, found in pairs]
 
 
-def _open_labels(run: Run, given: Any, image: Image, name: str | None) -> Image:
-    """Return the label image of an image.
+def with_classes(run: Run, pairs: Sequence[LabelledImage]) -> Run:
+    """Return the run with the classes that the label files name, where it gives none itself.
 
-    Of a few strokes in a large Zarr or HDF5 file most chunks hold nothing and were never written: there nothing is
-    labelled, and that is told, because a file that was not copied whole looks the same.
+    Raises `ConfigError` where they do not go together with the other settings.
     """
-    usual = image.axes.replace("c", "")
-    try:
-        return open_image(given, usual_axes=usual, allow_missing=run.missing_chunks, name=name)
-    except AbsentPartsError as error:
-        if run.unlabelled:
-            raise
-        log.warning("%s: nothing is labelled there, if the file was copied whole", error.lacking)
-        return open_image(given, usual_axes=usual, allow_missing=True, name=name)
-
-
-def _name(kind: str, number: int, given: Any) -> str | None:
-    """Return what messages call an array; files have names of their own."""
-    return None if isinstance(given, (str, Path, Image)) else f"{kind}[{number}]"
+    return run if run.classes else run.with_classes({one.value: one.name for one in pairs[0].labels.classes})
 
 
 def read_labels(run: Run, pairs: Sequence[LabelledImage]) -> LabelledData:
@@ -135,6 +129,7 @@ def read_labels(run: Run, pairs: Sequence[LabelledImage]) -> LabelledData:
     sizes that differ and planes where a 3D network needs volumes, label values without a class name, classes without a
     label, no labels at all, and validation slices with labels of fewer than two classes.
     """
+    run = with_classes(run, pairs)
     images = tuple(pair.image for pair in pairs)
     sections: list[Section] = []
     chosen: dict[str, list[int]] = {"training": [], "validation": []}
@@ -158,15 +153,23 @@ def read_training_data(run: Run, pairs: Sequence[LabelledImage] | None = None) -
 
     Raises `InputError` for files that are missing, what `read_labels` refuses, NaN pixels, and constant channels.
     """
-    found = read_labels(run, _in_memory(open_pairs(run) if pairs is None else pairs))
+    pairs = _in_memory(open_pairs(run) if pairs is None else pairs)
+    found = read_labels(run, pairs)
     surveyed = survey(found.sections, measured=found.chosen)
     used = [n for n in found.chosen if all(part.start < part.stop for part in surveyed.contents[n])]
     _tell_padding(len(found.chosen) - len(used), len(found.chosen))
     names = found.channel_names
     return TrainingData(
         found.images, found.sections, surveyed.contents, used, found.training, found.validation, names,
-        surveyed.statistics(names), found.voxel_size,
+        surveyed.statistics(names), found.voxel_size, _colours(run, pairs[0].labels.classes),
     )  # fmt: skip
+
+
+def _colours(run: Run, classes: Sequence[LabelClass]) -> tuple[str, ...]:
+    """Return the colour of each class: that of the run, or of its label file, or else the palette's."""
+    usual = class_colours(len(classes))
+    given = run.colours or {}
+    return tuple(given.get(one.name) or one.colour or colour for one, colour in zip(classes, usual, strict=True))
 
 
 def _in_memory(pairs: Sequence[LabelledImage]) -> list[LabelledImage]:
@@ -208,7 +211,7 @@ def _split(
         training, validation = training.split_by_strokes(fraction, np.random.default_rng(run.seed))
     if run.preset == "paper" and not len(validation):
         raise InputError(
-            f"{', '.join(map(str, run.labels))}: no label is held out for validation, which preset: paper follows; "
+            f"{_files(run)}: no label is held out for validation, which preset: paper follows; "
             "choose another preset, label more strokes, or set slices.validation or training.validation_fraction"
         )
     _tell_what_is_not_validated(validation, run)
@@ -317,8 +320,13 @@ def _tell_what_is_not_validated(validation: AnchorSet, run: Run) -> None:
         )
 
 
+def _files(run: Run) -> str:
+    """Return the names of all label files."""
+    return ", ".join(dict.fromkeys(str(one.file) for files in run.labels for one in files))
+
+
 def _require_labels(anchors: AnchorSet, run: Run) -> None:
-    files = ", ".join(str(path) for path in run.labels)
+    files = _files(run)
     if not len(anchors):
         raise InputError(f"{files}: no pixel is labelled (every pixel is {run.unlabelled})")
     counts = np.bincount(anchors.labels, minlength=len(run.classes))

@@ -63,13 +63,13 @@ class EpochLog(Callback):
 
             # TensorBoard hides what an earlier file has from this step on.
             folder, first = str(self.out / TENSORBOARD), reached + 1
-            self.board = SummaryWriter(folder, purge_step=first)  # type: ignore[no-untyped-call]
+            self.board = SummaryWriter(folder, purge_step=first)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         figures = trainer.callback_metrics  # means over the processes: each of them takes part
         if not trainer.is_global_zero or not is_whole_epoch(trainer, pl_module):
             return
-        (timer,) = (one for one in trainer.callbacks if isinstance(one, Timer))
+        (timer,) = (one for one in trainer.callbacks if isinstance(one, Timer))  # type: ignore[attr-defined]
         step, seconds = self.before.steps + trainer.global_step, self.before.seconds + timer.time_elapsed()
         place = (self.stage, step, trainer.current_epoch + 1, round(seconds, 3))
         found = {name: float(value) for name, value in figures.items()}

@@ -67,8 +67,10 @@ def finish(
         segmenter_state=segmenter.state_dict(),
         generative_state=hvae.generative_state(),
         classes=tuple(
-            Class(name, value, frequency)
-            for (value, name), frequency in zip(run.classes.items(), correction.frequencies.tolist(), strict=True)
+            Class(name, value, frequency, colour)
+            for (value, name), frequency, colour in zip(
+                run.classes.items(), correction.frequencies.tolist(), data.colours, strict=True
+            )
         ),
         frequency_source={"estimate": "estimated", "balanced": "balanced"}.get(str(run.frequencies), "given"),
         channel_names=data.channel_names,

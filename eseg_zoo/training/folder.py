@@ -27,7 +27,7 @@ _OLDER_LOGS = ("metrics.csv", "metrics.[0-9]*.csv")  # version 0.1 had one in ea
 STAGE_FILES = ("finished.json", *CHECKPOINTS, *_OLDER_LOGS, ".*.writing")
 # Settings of a training that a resumed one may have otherwise: more steps extend it.
 STEPS = {"supervised": "training.steps", "semi_supervised": "semi_supervised.steps"}
-FREE = ("training.workers", "training.tensorboard")
+FREE = ("training.workers", "training.tensorboard", "colours")
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ def _take_up(out: Path, before: Begun, after: Begun) -> Begun:
     """Check that the training of `before` may go on as `after`, and extend the stages that get more steps."""
     read_metrics(out)  # one that is damaged is told now, before a stage goes on
     differing = _differing(before.settings, after.settings)
-    unlike = [key for key in differing if key not in (*STEPS.values(), *FREE)]
+    unlike = [key for key in differing if key not in (*STEPS.values(), *FREE) and key.partition(".")[0] not in FREE]
     unlike += [STEPS[stage] for stage in STAGES if after.steps(stage) < before.steps(stage)]
     if unlike:
         raise ConfigError(

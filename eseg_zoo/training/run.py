@@ -22,7 +22,7 @@ from eseg_zoo.patches.source import Batch, PatchSource
 from eseg_zoo.progress import Watch
 from eseg_zoo.training.batches import StepBatches, validation_batches
 from eseg_zoo.training.cautions import cautions, intensities_of_images
-from eseg_zoo.training.data import LabelledImage, TrainingData, open_pairs, read_training_data
+from eseg_zoo.training.data import LabelledImage, TrainingData, open_pairs, read_training_data, with_classes
 from eseg_zoo.training.durable import read_record, write_record
 from eseg_zoo.training.epoch_log import Before, EpochLog, require_tensorboard
 from eseg_zoo.training.estimate import Estimate
@@ -80,6 +80,7 @@ def _train(run: Run, pairs: Sequence[LabelledImage] | None, *, force: bool, resu
     """Train with settings that are complete, as `train_run` says."""
     target = run.out / "model.pt"
     pairs = open_pairs(run) if pairs is None else pairs
+    run = with_classes(run, pairs)
     data = read_training_data(run, pairs)
     architecture = run.network.architecture(
         channels=len(data.channel_names), classes=len(run.classes), voxel_size=data.voxel_size
@@ -141,12 +142,11 @@ def device_of(settings: TrainingSettings) -> str:
 
 def _prepare(run: Run, pairs: Sequence[LabelledImage], data: TrainingData, *, force: bool, resume: bool) -> Begun:
     """Return how the training is begun, or was, and make the folder ready; only the first process touches it."""
-    names = [str(path) for pair in zip(run.images, run.labels, strict=True) for path in pair]
     epochs = {plan.name: epoch_steps(plan.steps, run.training.epoch_steps) for plan in plans(run)}
     before, device = Begun.read(run.out) if resume else None, device_of(run.training)
     if not is_first():
         return Begun({}, [], {**epochs, **(before.epochs if before else {})}, device)
-    inputs = records_of(pairs, data.images, names)
+    inputs = records_of(pairs, data.images)
     if before and len(before.inputs) == len(inputs):  # else the settings differ, which is told
         require_same(before.inputs, inputs)
     return prepare_folder(run, inputs, epochs, device, force=force, resume=resume)

@@ -12,7 +12,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from eseg_zoo.errors import ConfigError, InputError, OutputError
 from eseg_zoo.metrics_file import METRICS, metrics_text, read_metrics
-from eseg_zoo.training import durable, epoch_log
+from eseg_zoo.training import epoch_log
 from eseg_zoo.training.run import train_run
 from eseg_zoo.training.stages import SemiSupervised, Supervised
 from training.interruptions import TRAINING, CrashError, at_step, crash, rows_but_times, run_of
@@ -43,7 +43,7 @@ def test_a_log_that_cannot_be_renamed_stays_what_it_was(inputs: Path, monkeypatc
             crash()
         replace(source, target)
 
-    monkeypatch.setattr(durable.os, "replace", failing)
+    monkeypatch.setattr(os, "replace", failing)
     with pytest.raises(CrashError):
         train_run(run)
     assert (run.out / METRICS).read_text(encoding="utf-8") == before
