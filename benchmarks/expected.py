@@ -71,7 +71,9 @@ def measure(case: dict[str, Any], steps: int) -> list[Taken]:
 
         train_run(run, open_pairs(run, *arrays), watch=Watch(note))
         rate = max(before, multiply_adds_per_second(time.process_time))
-    shape = run.network.architecture(channels=1, classes=len(CLASSES), voxel_size=dict(run.voxel_size))
+    shape = run.network.architecture(
+        channels=1, classes=len(CLASSES), voxel_size={str(axis): size for axis, size in run.voxel_size.items()}
+    )
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     found = []
     for plan in plans(run):

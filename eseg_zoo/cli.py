@@ -107,6 +107,28 @@ def train(
 
 
 @app.command()
+def init(
+    files: Annotated[list[Path], typer.Argument(help="Images and their labels, or an ilastik project, in any order.")],
+    out: Annotated[Path, typer.Option(help="The YAML file to write; one that exists is never replaced.")] = Path(
+        "run.yaml"
+    ),
+    labels: Annotated[
+        list[Path] | None, typer.Option(help="A file of labels, where it would be taken for an image; may be repeated.")
+    ] = None,
+) -> None:
+    """Write the YAML file of a run on images and labels, with classes, preset and comments.
+
+    Which files are labels follows from what they hold. It ends with the next commands.
+    """
+    from eseg_zoo.look.init import write_run
+
+    write_run(files, labels or [], out)
+    plain_console().print(f"{out}", soft_wrap=True)
+    for line in ("Next:", f"  eseg check {out}", f"  eseg train {out}"):
+        plain_console(stderr=True).print(line, soft_wrap=True)
+
+
+@app.command()
 def check(
     run: Annotated[Path, typer.Argument(help="YAML file with the settings of the run.")],
     json_file: Annotated[Path | None, typer.Option("--json", help="Write what was found to this file too.")] = None,
