@@ -1,4 +1,4 @@
-"""The command line: eseg train | predict | evaluate | export | demo. It is a thin layer over the API.
+"""The command line: eseg init | check | settings | train | predict | evaluate | export | demo, thin over the API.
 
 Results go to stdout, progress and errors to stderr. What a verb needs is imported when it runs, because torch and
 Lightning take seconds. Packages beside this one add verbs by the entry points `eseg.commands`.
@@ -82,30 +82,6 @@ def _common(
     """Take the options before the verb; `run_app` reads --debug, because it catches what the verbs raise."""
 
 
-@app.command(
-    help="Train a model as the YAML file RUN says; writes OUT/model.pt.\n\n"
-    "The smallest file that works:\n\n" + "\n\n".join(SMALLEST_RUN.splitlines())
-)
-def train(
-    run: Annotated[Path, typer.Argument(help="YAML file with the settings of the run.")],
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with an unfinished training; with more steps in RUN, extend it.")
-    ] = False,
-    missing_chunks: MissingChunks = False,
-    force: Force = False,
-) -> None:
-    """Train a model and print its figures."""
-    from eseg_zoo.config import load_run
-    from eseg_zoo.training.folder import refuse_begun
-
-    settings = load_run(run, {"missing_chunks": True} if missing_chunks else {})
-    if os.environ.get("LOCAL_RANK", "0") == "0":  # the processes that this one starts find its training begun
-        refuse_begun(settings, force=force, resume=resume)
-    from eseg_zoo.commands import train_files  # torch and Lightning take seconds: mistakes are told before
-
-    train_files(settings, force=force, resume=resume)
-
-
 @app.command()
 def init(
     files: Annotated[list[Path], typer.Argument(help="Images and their labels, or an ilastik project, in any order.")],
@@ -164,6 +140,30 @@ def settings(
     from eseg_zoo.look.settings_page import print_settings
 
     print_settings(key, plain_console())
+
+
+@app.command(
+    help="Train a model as the YAML file RUN says; writes OUT/model.pt.\n\n"
+    "The smallest file that works:\n\n" + "\n\n".join(SMALLEST_RUN.splitlines())
+)
+def train(
+    run: Annotated[Path, typer.Argument(help="YAML file with the settings of the run.")],
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with an unfinished training; with more steps in RUN, extend it.")
+    ] = False,
+    missing_chunks: MissingChunks = False,
+    force: Force = False,
+) -> None:
+    """Train a model and print its figures."""
+    from eseg_zoo.config import load_run
+    from eseg_zoo.training.folder import refuse_begun
+
+    settings = load_run(run, {"missing_chunks": True} if missing_chunks else {})
+    if os.environ.get("LOCAL_RANK", "0") == "0":  # the processes that this one starts find its training begun
+        refuse_begun(settings, force=force, resume=resume)
+    from eseg_zoo.commands import train_files  # torch and Lightning take seconds: mistakes are told before
+
+    train_files(settings, force=force, resume=resume)
 
 
 @app.command()

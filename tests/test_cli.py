@@ -48,14 +48,14 @@ def test_help_needs_no_heavy_import_and_shows_every_verb() -> None:
     *help_text, modules = done.stdout.splitlines()
     assert modules == "[]"
     verbs = re.findall(r"│ (\w+) +[A-Z]", "\n".join(help_text))
-    assert verbs == ["train", "predict", "evaluate", "demo", "export"]
+    assert verbs == ["init", "check", "settings", "train", "predict", "evaluate", "demo", "export"]
 
 
 def test_the_version_is_told() -> None:
     assert call("--version").split() == ["eseg_zoo", eseg_zoo.__version__]
 
 
-@pytest.mark.parametrize("verb", ["train", "predict", "evaluate", "demo", "export"])
+@pytest.mark.parametrize("verb", ["init", "check", "settings", "train", "predict", "evaluate", "demo", "export"])
 def test_every_verb_has_help(verb: str) -> None:
     assert "Usage" in call(verb, "--help")
 

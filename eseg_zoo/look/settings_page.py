@@ -17,7 +17,14 @@ from eseg_zoo.settings import Settings, section_of
 
 _PRESETS = ("default", "small", "paper")
 _KINDS = {"string": "text", "integer": "integer", "number": "number", "boolean": "true or false"}
-_PLURALS = {"text": "texts", "integer": "integers", "number": "numbers", "path": "paths", "mapping": "mappings"}
+_PLURALS = {
+    "list": "lists",
+    "text": "texts",
+    "integer": "integers",
+    "number": "numbers",
+    "path": "paths",
+    "mapping": "mappings",
+}
 _ALIKE = 0.5  # how alike a key must be to be offered, 0..1
 
 _HEAD = """\
@@ -132,24 +139,20 @@ def _setting(
     known = properties[key]
     name = next(name for name, field in section.model_fields.items() if key in (name, field.alias))
     field = section.model_fields[name]
-    default = "" if field.is_required() else _as_yaml(field.get_default(call_default_factory=True))
-    return Setting(
-        full, _kind(known, schema), default, _presets(full, default), _one_line(known.get("description", ""))
-    )
+    usual = "" if field.is_required() else _as_yaml(field.get_default(call_default_factory=True))
+    default, *others = (_of_preset(preset, full, usual) for preset in _PRESETS)
+    presets = {preset: value for preset, value in zip(_PRESETS[1:], others, strict=True) if value != default}
+    return Setting(full, _kind(known, schema), default, presets, _one_line(known.get("description", "")))
 
 
-def _presets(full: str, default: str) -> dict[str, str]:
-    """Return the value that each preset gives a setting where it has one of its own; 3D after 2D where they differ."""
+def _of_preset(preset: str, full: str, usual: str) -> str:
+    """Return the value that a setting has with a preset; where it is another one in 3D, both."""
     section, _, key = full.partition(".")
-    found = {}
-    for preset in _PRESETS:
-        flat, deep = (
-            _as_yaml(presets[preset][section][key]) if key in presets[preset].get(section, {}) else default
-            for presets in (PRESETS, VOLUME_PRESETS)
-        )
-        if (flat, deep) != (default, default):
-            found[preset] = flat if flat == deep else f"{flat}, in 3D {deep}"
-    return found
+    flat, deep = (
+        _as_yaml(presets[preset][section][key]) if key in presets[preset].get(section, {}) else usual
+        for presets in (PRESETS, VOLUME_PRESETS)
+    )
+    return flat if flat == deep else f"{flat}, in 3D {deep}"
 
 
 def _kind(known: Mapping[str, Any], schema: Mapping[str, Any]) -> str:

@@ -18,7 +18,6 @@ from eseg_zoo.images.blocks import keep_blocks, load
 from eseg_zoo.images.channels import name_channels, tell_count
 from eseg_zoo.images.image import Image
 from eseg_zoo.images.opening import open_image
-from eseg_zoo.images.slices import chosen_slices
 from eseg_zoo.label_files import label_lists
 from eseg_zoo.labels.label_image import LabelImage
 from eseg_zoo.labels.opening import LabelReading, given_labels, open_labels
@@ -28,6 +27,7 @@ from eseg_zoo.patches.anchors import AnchorSet
 from eseg_zoo.patches.geometry import PatchGeometry
 from eseg_zoo.patches.sections import Section, sections_of
 from eseg_zoo.patches.survey import Statistics, survey
+from eseg_zoo.training.split import choose_slices, split_labels
 
 if TYPE_CHECKING:
     from eseg_zoo.patches.source import PatchSource
@@ -137,11 +137,11 @@ def read_labels(run: Run, pairs: Sequence[LabelledImage]) -> LabelledData:
     for pair in pairs:
         _require_fit(pair.image, images[0], run)
         found = sections_of(pair.image, run.network.dims)
-        for use, numbers in _choose_slices(run, len(found), pair.image.name).items():
+        for use, numbers in choose_slices(run, len(found), pair.image.name).items():
             chosen[use] += [len(sections) + number for number in numbers]
         anchors |= enumerate(pair.labels.anchors(first=len(sections)), start=len(sections))
         sections += found
-    training, validation = _split(anchors, chosen, run)
+    training, validation = split_labels(anchors, chosen, run)
     names = name_channels(run.channels or list(images[0].channels), images[0].sizes["c"], images[0].name)
     voxel_size = _common_voxel_size({image.name: image.voxel_size for image in images}, run)
     _tell_voxel_size(voxel_size, run, images[0].name)
@@ -193,29 +193,6 @@ def _are_loaded(images: Sequence[Image]) -> bool:
 
 def _bytes(images: Sequence[Image]) -> int:
     return sum(image.dtype.itemsize * prod(image.shape) for image in images)
-
-
-def _split(
-    anchors: Mapping[int, AnchorSet], chosen: Mapping[str, Sequence[int]], run: Run
-) -> tuple[AnchorSet, AnchorSet]:
-    """Return the anchors for training and for validation."""
-    training, validation = (
-        AnchorSet.merged([anchors[number] for number in chosen[use]], dims=run.network.dims)
-        for use in ("training", "validation")
-    )
-    _require_labels(training, run)
-    if chosen["validation"]:
-        _require_validation(validation, run)
-    else:
-        fraction = run.training.validation_fraction
-        training, validation = training.split_by_strokes(fraction, np.random.default_rng(run.seed))
-    if run.preset == "paper" and not len(validation):
-        raise InputError(
-            f"{_files(run)}: no label is held out for validation, which preset: paper follows; "
-            "choose another preset, label more strokes, or set slices.validation or training.validation_fraction"
-        )
-    _tell_what_is_not_validated(validation, run)
-    return training, validation
 
 
 def _common_voxel_size(stated: Mapping[str, Mapping[str, float]], run: Run) -> dict[str, float]:
@@ -278,58 +255,3 @@ def _tell_padding(constant: int, count: int) -> None:
             constant,
             count,
         )
-
-
-def _choose_slices(run: Run, count: int, name: str) -> dict[str, range]:
-    """Return the numbers of the training and the validation sections of one image with `count` sections."""
-    training = chosen_slices(run.slices.training, count, name, setting="slices.training")
-    validation = range(0)
-    if run.slices.validation:
-        validation = chosen_slices(run.slices.validation, count, name, setting="slices.validation")
-    shared = set(training) & set(validation)
-    if shared and run.slices.training:
-        raise InputError(f"slices.training and slices.validation share slice {min(shared)}")
-    if shared:
-        raise InputError(f"slices.validation is {run.slices.validation}; slices.training must then be set too")
-    return {"training": training, "validation": validation}
-
-
-def _require_validation(validation: AnchorSet, run: Run) -> None:
-    """Raise `InputError` where `slices.validation` has labels of fewer than two classes: they could judge nothing."""
-    found = np.unique(validation.labels).tolist()
-    if len(found) < 2:
-        names = list(run.classes.values())
-        labelled = f"labels of {names[found[0]]} only" if found else "no labelled pixel"
-        raise InputError(f"slices.validation is {run.slices.validation}, where the label images have {labelled}")
-
-
-def _tell_what_is_not_validated(validation: AnchorSet, run: Run) -> None:
-    """Log a warning that names the classes without a held-out label."""
-    present = np.unique(validation.labels)
-    missing = [name for index, name in enumerate(run.classes.values()) if index not in present]
-    if len(missing) == len(run.classes):
-        log.warning(
-            "No label is held out for validation: the model is that of the last step and its probabilities are not "
-            "calibrated; label more strokes, or set slices.validation or training.validation_fraction"
-        )
-    elif missing:
-        log.warning(
-            "No label of %s is held out, so validation and calibration ignore it; two strokes are enough, or one in "
-            "slices.validation",
-            ", ".join(missing),
-        )
-
-
-def _files(run: Run) -> str:
-    """Return the names of all label files."""
-    return ", ".join(dict.fromkeys(str(one.file) for files in run.labels for one in files))
-
-
-def _require_labels(anchors: AnchorSet, run: Run) -> None:
-    files = _files(run)
-    if not len(anchors):
-        raise InputError(f"{files}: no pixel is labelled (every pixel is {run.unlabelled})")
-    counts = np.bincount(anchors.labels, minlength=len(run.classes))
-    for (value, name), pixels in zip(run.classes.items(), counts, strict=True):
-        if not pixels:
-            raise InputError(f"{files}: class {value} ({name}) has no labelled pixel; label some or remove the class")
