@@ -18,7 +18,7 @@ from eseg_zoo.memory import free_memory
 from eseg_zoo.output import make_folder, replacing
 from eseg_zoo.patches.intensity import Intensities
 from eseg_zoo.training.cautions import Labelled, cautions, intensities_of_images
-from eseg_zoo.training.data import bytes_held, open_pairs, read_labels, read_training_data, with_classes
+from eseg_zoo.training.data import LabelledImage, bytes_held, open_pairs, read_labels, read_training_data, with_classes
 from eseg_zoo.training.expected import expected, told_time
 from eseg_zoo.training.label_summary import LabelSummary, summary_of
 from eseg_zoo.training.plans import VALIDATION_ANCHORS_PER_CLASS, with_preset_of_machine
@@ -35,7 +35,6 @@ class Check:
 
     run: Run  # with its preset
     data: Labelled
-    axes: tuple[str, ...]  # of each image
     intensities: list[Intensities | None]  # of each image
     summary: LabelSummary
     on_gpu: bool
@@ -49,7 +48,8 @@ class Check:
         summary, run = self.summary, self.run
         return {
             "images": [self._image(number) for number in range(len(self.data.images))],
-            "axes": list(self.axes),
+            "axes": [image.axes for image in self.data.images],
+            "voxel_size": self.data.voxel_size,
             "labelled_pixels": summary.pixels,
             "strokes": summary.strokes,
             "slices": {
@@ -90,44 +90,44 @@ class Check:
 
 
 def check_run(run: Run) -> Check:
-    """Return what training would find and take. No pixel is read twice, and of large images only samples are.
+    """Return what training would find and take; of large images only samples are read.
 
     Raises what `train_run` raises for settings and files that it does not take.
     """
+    on_gpu = has_gpu() and run.training.accelerator != "cpu"
     with _kept_log() as records:
-        on_gpu = has_gpu() and run.training.accelerator != "cpu"
         run = with_preset_of_machine(run, on_gpu=on_gpu)
         pairs = open_pairs(run)
         run = with_classes(run, pairs)
-        is_small = sum(pair.image.dtype.itemsize * prod(pair.image.shape) for pair in pairs) <= READ_WHOLE
-        axes = tuple(pair.image.axes for pair in pairs)
-        held = bytes_held([pair.image for pair in pairs])
-        data: Labelled
-        if is_small:
-            data = surveyed = read_training_data(run, pairs)
-            intensities = intensities_of_images(surveyed, surveyed.contents)
-        else:
-            data = read_labels(run, pairs)
-            intensities = intensities_of_images(data)
+        data, intensities = _look(run, pairs)
     names = list(run.classes.values())
     shape = run.network.architecture(channels=len(data.channel_names), classes=len(names), voxel_size=data.voxel_size)
     summary = summary_of(data.sections, data.training, data.validation, names)
     validated = sum(min(count, VALIDATION_ANCHORS_PER_CLASS) for count in summary.held_out_pixels.values())
     found = expected(run, shape, validated=validated)
     seconds = None if on_gpu else found.work * run.training.devices / multiply_adds_per_second()
-    memory = found.memory + held
+    memory = found.memory + bytes_held([pair.image for pair in pairs])
     warnings = [record.getMessage() for record in records if record.levelno >= logging.WARNING]
     warnings += cautions(run, data, shape.geometry, intensities)
     warnings += _of_machine(memory, seconds, on_gpu=on_gpu)
     notes = [record.getMessage() for record in records if record.levelno < logging.WARNING]
-    return Check(run, data, axes, intensities, summary, on_gpu, memory, seconds, notes, warnings)
+    return Check(run, data, intensities, summary, on_gpu, memory, seconds, notes, warnings)
+
+
+def _look(run: Run, pairs: Sequence[LabelledImage]) -> tuple[Labelled, list[Intensities | None]]:
+    """Return images and labels, as training opens and splits them, and what the pixels of each image hold."""
+    if sum(pair.image.dtype.itemsize * prod(pair.image.shape) for pair in pairs) > READ_WHOLE:
+        labelled = read_labels(run, pairs)
+        return labelled, intensities_of_images(labelled)
+    data = read_training_data(run, pairs)
+    return data, intensities_of_images(data, data.contents)
 
 
 def write_figures(check: Check, path: Path, *, force: bool) -> None:
     """Write what was found as JSON; raises `OutputError` where that cannot be, or `path` exists without `force`."""
     make_folder(path.parent)
     with replacing(path, force=force) as temporary:
-        temporary.write_text(json.dumps(check.figures(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        temporary.write_text(json.dumps(check.figures(), indent=2) + "\n", encoding="utf-8")
 
 
 def _of_machine(memory: float, seconds: float | None, *, on_gpu: bool) -> Iterator[str]:
