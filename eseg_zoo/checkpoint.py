@@ -24,7 +24,8 @@ from torch import Tensor
 from eseg_zoo.checkpoint_fields import check_fields
 from eseg_zoo.colours import class_colours
 from eseg_zoo.errors import CheckpointError, OutputError, shown
-from eseg_zoo.model.dense import Architecture, DenseSegmenter, Geometry
+from eseg_zoo.model.architecture import Architecture, Geometry
+from eseg_zoo.model.dense import DenseSegmenter
 from eseg_zoo.model.hvae import HVAE
 from eseg_zoo.output import replacing
 from eseg_zoo.paths import missing, require_model

@@ -14,7 +14,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from torch import Tensor
 
 from eseg_zoo.errors import shown
-from eseg_zoo.model.dense import Architecture, DenseSegmenter
+from eseg_zoo.model.architecture import Architecture
+from eseg_zoo.model.dense import DenseSegmenter
 from eseg_zoo.model.hvae import HVAE
 from eseg_zoo.names import plain_colour, plain_name
 

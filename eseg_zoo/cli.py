@@ -1,4 +1,4 @@
-"""The command line: eseg train | predict | evaluate | suggest | report | export | demo, a thin layer over the API.
+"""The command line: eseg init | check | train | predict | evaluate | suggest | export | ..., thin over the API.
 
 Results go to stdout, progress and errors to stderr. What a verb needs is imported when it runs, because torch and
 Lightning take seconds. Packages beside this one add verbs by the entry points `eseg.commands`.
@@ -81,6 +81,66 @@ def _common(
     ] = False,
 ) -> None:
     """Take the options before the verb; `run_app` reads --debug, because it catches what the verbs raise."""
+
+
+@app.command()
+def init(
+    files: Annotated[list[Path], typer.Argument(help="Images and their labels, or an ilastik project, in any order.")],
+    out: Annotated[Path, typer.Option(help="The YAML file to write; one that exists is never replaced.")] = Path(
+        "run.yaml"
+    ),
+    labels: Annotated[
+        list[Path] | None, typer.Option(help="A file of labels, where it would be taken for an image; may be repeated.")
+    ] = None,
+) -> None:
+    """Write the YAML file of a run on images and labels, with classes, preset and comments.
+
+    Which files are labels follows from what they hold. It ends with the next commands.
+    """
+    from eseg_zoo.look.init import write_run
+
+    write_run(files, labels or [], out)
+    plain_console().print(f"{out}", soft_wrap=True)
+    for line in ("Next:", f"  eseg check {out}", f"  eseg train {out}"):
+        plain_console(stderr=True).print(line, soft_wrap=True)
+
+
+@app.command()
+def check(
+    run: Annotated[Path, typer.Argument(help="YAML file with the settings of the run.")],
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write what was found to this file too.")] = None,
+    missing_chunks: MissingChunks = False,
+    force: Force = False,
+) -> None:
+    """Say what a training would find: images, labels, what is held out, time and memory, and what will hurt.
+
+    It takes seconds, and trains nothing. Of large images samples are read. Warnings are no errors; it ends with 1 where
+    the training would refuse its settings or files.
+    """
+    from eseg_zoo.config import load_run
+    from eseg_zoo.look.check import check_run, write_figures
+    from eseg_zoo.look.check_text import print_check
+    from eseg_zoo.output import refuse_existing, refuse_inputs
+
+    if json_file:
+        refuse_existing(json_file, force=force)
+        refuse_inputs([json_file], [run])
+    found = check_run(load_run(run, {"missing_chunks": True} if missing_chunks else {}))
+    print_check(found, plain_console())
+    if json_file:
+        write_figures(found, json_file, force=force)
+
+
+@app.command()
+def settings(
+    key: Annotated[
+        str | None, typer.Argument(help="A section such as training, or a key such as training.steps.")
+    ] = None,
+) -> None:
+    """Print every setting of a run, or those of a section: type, default, value of each preset, and meaning."""
+    from eseg_zoo.look.settings_page import print_settings
+
+    print_settings(key, plain_console())
 
 
 @app.command(

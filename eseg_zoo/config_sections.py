@@ -5,15 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Annotated, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
 from eseg_zoo.levels import anisotropy, depth, kernels, strides
+from eseg_zoo.model.architecture import Architecture
 from eseg_zoo.settings import Settings
-
-if TYPE_CHECKING:
-    from eseg_zoo.model.dense import Architecture
 
 
 class NetworkSettings(Settings):
@@ -37,8 +35,6 @@ class NetworkSettings(Settings):
         `voxel_size` maps z, y, x to micrometres; what a level does along z follows from it (`eseg_zoo/levels.py`).
         Where it is not known, z is taken to be as fine as y and x.
         """
-        from eseg_zoo.model.dense import Architecture  # here, so that settings are read without waiting for torch
-
         ratio = anisotropy(voxel_size)
         widths = [self.width, 3 * self.width // 2, 2 * self.width][: depth(self.dims, ratio)]
         filters = widths if self.filters is None else list(self.filters)
@@ -140,6 +136,9 @@ class TrainingSettings(Settings):
     default none on a CPU, and beside a GPU one a core, up to eight."""
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     """Number format of the arithmetic; `16-mixed` needs a GPU."""
+    tensorboard: bool = False
+    """Whether the figures of `metrics.csv` go to TensorBoard too, in the folder `tensorboard` of the run; it must be
+    installed."""
 
     @property
     def distributed(self) -> bool:

@@ -47,7 +47,9 @@ class Watch:
 
 
 def told_time(seconds: float) -> str:
-    """Return `40 seconds`, `14 minutes` or `3.5 hours`."""
+    """Return `40 seconds`, `14 minutes`, `3.5 hours` or `3 days`."""
     if seconds < 90:
         return f"{max(round(seconds), 1)} second{'s' * (round(seconds) > 1)}"
-    return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} minutes"
+    return f"{seconds / 3600:.1f} hours" if seconds < 48 * 3600 else f"{seconds / 86400:.0f} days"

@@ -15,7 +15,7 @@ from eseg_zoo.images.image import first_line
 from eseg_zoo.images.opening import files_of_source
 from eseg_zoo.output import make_folder, refuse_existing, refuse_inputs, refuse_other_than_file
 from eseg_zoo.training.data import LabelledImage, open_pairs
-from eseg_zoo.training.folder import STAGES, Begun
+from eseg_zoo.training.folder import Begun
 
 log = logging.getLogger(__name__)
 
@@ -64,8 +64,7 @@ def write_report(
             pairs, lacking = [], first_line(error)
     report = gather(
         Trained(
-            checkpoint, model, {stage: out / stage for stage in STAGES},
-            planned=begun.planned if begun else checkpoint.training.steps,
+            checkpoint, model, planned=begun.planned if begun else checkpoint.training.steps,
             is_finished=begun is None or begun.is_finished(out),
             pairs=[(pair.image, pair.labels) for pair in pairs], lacking=lacking,
         )
@@ -85,7 +84,8 @@ def _run_of(out: Path, begun: Begun | None, checkpoint: Checkpoint) -> Run:
 
 
 def _inputs(run: Run) -> list[Path]:
-    return [file for path in (*run.images, *run.labels) for file in files_of_source(str(path))]
+    given = [*run.images, *(one.file for files in run.labels for one in files)]
+    return [file for path in given for file in files_of_source(str(path))]
 
 
 @contextmanager

@@ -18,7 +18,8 @@ from eseg_zoo.checkpoint import Checkpoint, Class, TrainingRecord
 from eseg_zoo.colours import class_colours
 from eseg_zoo.config import Run
 from eseg_zoo.images.channels import default_names
-from eseg_zoo.model.dense import Architecture, DenseSegmenter, StandardisedConvolution
+from eseg_zoo.model.architecture import Architecture
+from eseg_zoo.model.dense import DenseSegmenter, StandardisedConvolution
 
 # Facts, not speed or luck: a busy machine must not fail a test, nor examples that no other run had.
 settings.register_profile("same every time", deadline=None, derandomize=True)

@@ -17,7 +17,8 @@ import torch
 from eseg_zoo.checkpoint import FORMAT, Checkpoint, Class
 from eseg_zoo.colours import class_colours
 from eseg_zoo.errors import CheckpointError, OutputError
-from eseg_zoo.model.dense import Architecture, DenseSegmenter
+from eseg_zoo.model.architecture import Architecture
+from eseg_zoo.model.dense import DenseSegmenter
 from eseg_zoo.model.hvae import HVAE
 
 FORMAT_2 = Path(__file__).parent / "data/checkpoints/format2.pt"

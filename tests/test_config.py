@@ -25,7 +25,8 @@ from eseg_zoo.config import (
 )
 from eseg_zoo.errors import ConfigError
 from eseg_zoo.example_run import SMALLEST_RUN
-from eseg_zoo.model.dense import Architecture, DenseSegmenter
+from eseg_zoo.model.architecture import Architecture
+from eseg_zoo.model.dense import DenseSegmenter
 from eseg_zoo.settings import Settings
 from eseg_zoo.yaml_file import read_mapping
 

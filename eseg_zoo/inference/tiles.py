@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from eseg_zoo.errors import InputError
 from eseg_zoo.inference.network import Predictor
 from eseg_zoo.memory import free_memory
-from eseg_zoo.model.dense import Architecture, Geometry
+from eseg_zoo.model.architecture import Architecture, Geometry
 from eseg_zoo.patches.sections import Section
 
 Window = tuple[slice, ...]

@@ -35,8 +35,7 @@ class Trained:
     """A training that is over, as its report is told of it."""
 
     checkpoint: Checkpoint
-    model: Path  # its file
-    stages: Mapping[str, Path]  # name of a stage -> folder with its log
+    model: Path  # its file, beside the log
     planned: int  # steps of all stages, at most
     is_finished: bool  # all stages are over
     pairs: Sequence[Pair] = ()  # images and their labels; none where they are not there any more
@@ -123,7 +122,7 @@ def gather(trained: Trained) -> Report:
     except EsegError as error:
         lacking = str(error)
     return Report(
-        trained, tuple(_classes(checkpoint)), _held_out(checkpoint), read_history(trained.stages),
+        trained, tuple(_classes(checkpoint)), _held_out(checkpoint), read_history(trained.model.parent),
         float(checkpoint.segmenter_state["temperature"]), tuple(_settings(checkpoint.settings)), scenes, doubts,
         lacking, _evaluated(truth.figures) if truth else None, unseen_scene,
     )  # fmt: skip

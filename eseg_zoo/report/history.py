@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 import logging
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
 
-from eseg_zoo.images.image import first_line
+from eseg_zoo.errors import InputError
+from eseg_zoo.metrics_file import COLUMNS, read_metrics
 
 log = logging.getLogger(__name__)
 
@@ -34,45 +33,20 @@ class History:
         }
 
 
-def read_history(stages: Mapping[str, Path]) -> History:
-    """Return the history of stages, name -> folder with `metrics.csv`; stages that left no log are passed over.
-
-    A training that was resumed left several logs in a folder. What was done again counts as the last time.
-    """
-    values: dict[str, dict[int, float]] = {}
+def read_history(out: Path) -> History:
+    """Return the history of the training in a folder; a log that is damaged is told, and gives no curves."""
+    values: dict[str, list[tuple[int, float]]] = {}
     begins: dict[str, int] = {}
-    before = 0
-    for stage, folder in stages.items():
-        last = before
-        for file in _logs(folder):
-            for step, row in _rows(file):
-                last = max(last, before + step)
-                for name, value in row.items():
-                    values.setdefault(name, {})[before + step] = value
-        if last > before:
-            begins[stage] = before
-        before = last
-    curves = {name: sorted(points.items()) for name, points in values.items()}
-    return History({name: (tuple(s for s, _ in p), tuple(v for _, v in p)) for name, p in curves.items()}, begins)
-
-
-def _rows(file: Path) -> list[tuple[int, dict[str, float]]]:
-    """Return the steps of a log, counted from 1, with what was logged at each; of a damaged one none, and say so."""
-    found = []
     try:
-        with file.open(encoding="utf-8", newline="") as opened:
-            for row in csv.DictReader(opened):
-                numbers = {name: float(value) for name, value in row.items() if value}
-                known = {name: n for name, n in numbers.items() if name not in ("epoch", "step") and isfinite(n)}
-                found.append((int(numbers["step"]) + 1, known))
-    except (OSError, ValueError, KeyError, TypeError, OverflowError, csv.Error) as error:
-        log.warning("%s cannot be read, so its curves are not in the report: %s", file, first_line(error))
-        return []
-    return found
-
-
-def _logs(folder: Path) -> list[Path]:
-    """Return the logs in a folder in the order in which they were written: `metrics.1.csv`, ..., `metrics.csv`."""
-    numbered = [file for file in folder.glob("metrics.*.csv") if re.fullmatch(r"metrics\.\d+\.csv", file.name)]
-    ordered = sorted(numbered, key=lambda file: int(file.name.split(".")[1]))
-    return [file for file in (*ordered, folder / "metrics.csv") if file.exists()]
+        rows = read_metrics(out)
+    except InputError as error:
+        log.warning("The report is without curves: %s", error)
+        rows = []
+    last = 0
+    for row in rows:
+        begins.setdefault(row["stage"], last)
+        last = row["step"]
+        for name, value in row.items():
+            if name not in COLUMNS and isfinite(value):
+                values.setdefault(name, []).append((last, value))
+    return History({name: (tuple(s for s, _ in p), tuple(v for _, v in p)) for name, p in values.items()}, begins)

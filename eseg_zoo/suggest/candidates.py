@@ -16,7 +16,7 @@ from scipy import ndimage
 from eseg_zoo.inference.network import Predictor
 from eseg_zoo.inference.tiles import crop_to, read_padded, require_probabilities
 from eseg_zoo.metrics import entropy
-from eseg_zoo.model.dense import Geometry
+from eseg_zoo.model.architecture import Geometry
 from eseg_zoo.patches.sections import Section, Window
 
 # Pixels from the middle of a region to its edge, along axes that the network halves; along coarse ones it is one pixel.

@@ -9,7 +9,7 @@ from math import prod
 import numpy as np
 
 from eseg_zoo.inference.tiles import tile_size
-from eseg_zoo.model.dense import Architecture
+from eseg_zoo.model.architecture import Architecture
 from eseg_zoo.patches.sections import Section, Window
 
 # Sides of a part in pixels, and how many pixels are looked at.

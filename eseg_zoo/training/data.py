@@ -18,7 +18,6 @@ from eseg_zoo.images.blocks import keep_blocks, load
 from eseg_zoo.images.channels import name_channels, tell_count
 from eseg_zoo.images.image import Image
 from eseg_zoo.images.opening import open_image
-from eseg_zoo.images.slices import chosen_slices
 from eseg_zoo.labels.label_image import LabelImage
 from eseg_zoo.labels.opening import LabelReading, given_labels, open_labels
 from eseg_zoo.labels.painted import LabelClass
@@ -27,6 +26,7 @@ from eseg_zoo.patches.anchors import AnchorSet
 from eseg_zoo.patches.geometry import PatchGeometry
 from eseg_zoo.patches.sections import Section, sections_of
 from eseg_zoo.patches.survey import Statistics, survey
+from eseg_zoo.training.split import choose_slices, split_labels
 
 if TYPE_CHECKING:
     from eseg_zoo.patches.source import PatchSource
@@ -39,9 +39,6 @@ SAME_SIZE = 0.01
 # last are kept, in so many bytes for each process.
 LOADED_SHARE = 0.25
 KEPT_BYTES = 512 << 20
-# Fewer held-out pixels than these judge nothing, and of a class with fewer strokes each one is needed: all of them are
-# learnt from.
-FEWEST_HELD_OUT, FEWEST_STROKES = 15, 5
 
 
 @dataclass(frozen=True)
@@ -50,6 +47,19 @@ class LabelledImage:
 
     image: Image
     labels: LabelImage
+
+
+@dataclass(frozen=True)
+class LabelledData:
+    """Images and labels that fit each other, and which labels are learnt from; `sections` are those of all images."""
+
+    images: tuple[Image, ...]
+    sections: list[Section]
+    chosen: list[int]  # the sections that are for training
+    training: AnchorSet
+    validation: AnchorSet
+    channel_names: tuple[str, ...]
+    voxel_size: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -111,17 +121,14 @@ def with_classes(run: Run, pairs: Sequence[LabelledImage]) -> Run:
     return run if run.classes else run.with_classes({one.value: one.name for one in pairs[0].labels.classes})
 
 
-def read_training_data(run: Run, pairs: Sequence[LabelledImage] | None = None) -> TrainingData:
-    """Return the images, labels and statistics of a run; `pairs` are by default what its files hold.
+def read_labels(run: Run, pairs: Sequence[LabelledImage]) -> LabelledData:
+    """Return what is labelled in the images of a run, split into training and validation; no pixel of them is read.
 
-    Raises `InputError` for files that are missing or do not fit, another number of channels than was named, other
-    channels than the first image has, voxel sizes that differ and planes where a 3D network needs volumes, NaN pixels,
-    constant channels, label values without a class name, classes without a label, no labels at all, and validation
-    slices with labels of fewer than two classes.
+    Raises `InputError` for another number of channels than was named, other channels than the first image has, voxel
+    sizes that differ and planes where a 3D network needs volumes, label values without a class name, classes without a
+    label, no labels at all, and validation slices with labels of fewer than two classes.
     """
-    pairs = open_pairs(run) if pairs is None else pairs
-    run, classes = with_classes(run, pairs), pairs[0].labels.classes
-    pairs = _in_memory(pairs)
+    run = with_classes(run, pairs)
     images = tuple(pair.image for pair in pairs)
     sections: list[Section] = []
     chosen: dict[str, list[int]] = {"training": [], "validation": []}
@@ -129,20 +136,31 @@ def read_training_data(run: Run, pairs: Sequence[LabelledImage] | None = None) -
     for pair in pairs:
         _require_fit(pair.image, images[0], run)
         found = sections_of(pair.image, run.network.dims)
-        for use, numbers in _choose_slices(run, len(found), pair.image.name).items():
+        for use, numbers in choose_slices(run, len(found), pair.image.name).items():
             chosen[use] += [len(sections) + number for number in numbers]
         anchors |= enumerate(pair.labels.anchors(first=len(sections)), start=len(sections))
         sections += found
-    training, validation = _split(anchors, chosen, run)
+    training, validation = split_labels(anchors, chosen, run)
     names = name_channels(run.channels or list(images[0].channels), images[0].sizes["c"], images[0].name)
     voxel_size = _common_voxel_size({image.name: image.voxel_size for image in images}, run)
     _tell_voxel_size(voxel_size, run, images[0].name)
-    surveyed = survey(sections, measured=chosen["training"])
-    used = [n for n in chosen["training"] if all(part.start < part.stop for part in surveyed.contents[n])]
-    _tell_padding(len(chosen["training"]) - len(used), len(chosen["training"]))
+    return LabelledData(images, sections, chosen["training"], training, validation, names, voxel_size)
+
+
+def read_training_data(run: Run, pairs: Sequence[LabelledImage] | None = None) -> TrainingData:
+    """Return the images, labels and statistics of a run; `pairs` are by default what its files hold.
+
+    Raises `InputError` for files that are missing, what `read_labels` refuses, NaN pixels, and constant channels.
+    """
+    pairs = _in_memory(open_pairs(run) if pairs is None else pairs)
+    found = read_labels(run, pairs)
+    surveyed = survey(found.sections, measured=found.chosen)
+    used = [n for n in found.chosen if all(part.start < part.stop for part in surveyed.contents[n])]
+    _tell_padding(len(found.chosen) - len(used), len(found.chosen))
+    names = found.channel_names
     return TrainingData(
-        images, sections, surveyed.contents, used, training, validation, names, surveyed.statistics(names), voxel_size,
-        _colours(run, classes),
+        found.images, found.sections, surveyed.contents, used, found.training, found.validation, names,
+        surveyed.statistics(names), found.voxel_size, _colours(run, pairs[0].labels.classes),
     )  # fmt: skip
 
 
@@ -162,58 +180,34 @@ def with_labels(data: TrainingData, run: Run, pairs: Sequence[LabelledImage]) ->
     anchors: dict[int, AnchorSet] = {}
     for pair in pairs:
         first, found = len(anchors), pair.labels.sections
-        for use, numbers in _choose_slices(run, len(found), pair.image.name).items():
+        for use, numbers in choose_slices(run, len(found), pair.image.name).items():
             chosen[use] += [first + number for number in numbers]
         anchors |= enumerate(pair.labels.anchors(first=first), start=first)
-    training, validation = _split(anchors, chosen, run)
+    training, validation = split_labels(anchors, chosen, run)
     return replace(data, training=training, validation=validation)
 
 
 def _in_memory(pairs: Sequence[LabelledImage]) -> list[LabelledImage]:
     """Return the pairs with their images loaded, or, where that takes too much, with the chunks read last kept."""
-    total = sum(pair.image.dtype.itemsize * prod(pair.image.shape) for pair in pairs)
-    if total <= LOADED_SHARE * free_memory():
+    images = [pair.image for pair in pairs]
+    if _are_loaded(images):
         return [LabelledImage(load(pair.image), pair.labels) for pair in pairs]
-    log.info("The images take %.1f GB: they stay on disk and are read in parts.", total / 1e9)
+    log.info("The images take %.1f GB: they stay on disk and are read in parts.", _bytes(images) / 1e9)
     most = KEPT_BYTES // len(pairs)
     return [LabelledImage(keep_blocks(pair.image, most), pair.labels) for pair in pairs]
 
 
-def _split(
-    anchors: Mapping[int, AnchorSet], chosen: Mapping[str, Sequence[int]], run: Run
-) -> tuple[AnchorSet, AnchorSet]:
-    """Return the anchors for training and for validation."""
-    training, validation = (
-        AnchorSet.merged([anchors[number] for number in chosen[use]], dims=run.network.dims)
-        for use in ("training", "validation")
-    )
-    _require_labels(training, run)
-    if chosen["validation"]:
-        _require_validation(validation, run)
-    else:
-        training, validation = _hold_out(training, run)
-    if run.preset == "paper" and not len(validation):
-        raise InputError(
-            f"{_files(run)}: no label is held out for validation, which preset: paper follows; "
-            "choose another preset, label more strokes, or set slices.validation or training.validation_fraction"
-        )
-    _tell_what_is_not_validated(validation, run)
-    return training, validation
+def bytes_held(images: Sequence[Image]) -> int:
+    """Return the bytes that training keeps of these images in memory, at most."""
+    return _bytes(images) if _are_loaded(images) else min(_bytes(images), KEPT_BYTES)
 
 
-def _hold_out(anchors: AnchorSet, run: Run) -> tuple[AnchorSet, AnchorSet]:
-    """Return the anchors for training and for validation, by whole strokes; of few labels all are for training.
+def _are_loaded(images: Sequence[Image]) -> bool:
+    return _bytes(images) <= LOADED_SHARE * free_memory()
 
-    What a handful of pixels says of a model is mostly luck, and each of them teaches. A person who sets
-    `training.validation_fraction`, and the published training, which goes by validation, have what they ask for.
-    """
-    fraction = run.training.validation_fraction
-    if "validation_fraction" in run.training.model_fields_set or run.preset == "paper":
-        return anchors.split_by_strokes(fraction, run.seed)
-    training, validation = anchors.split_by_strokes(fraction, run.seed, fewest=FEWEST_STROKES)
-    if len(validation) < FEWEST_HELD_OUT:
-        return anchors, validation.select(np.zeros(0, np.int64))
-    return training, validation
+
+def _bytes(images: Sequence[Image]) -> int:
+    return sum(image.dtype.itemsize * prod(image.shape) for image in images)
 
 
 def _common_voxel_size(stated: Mapping[str, Mapping[str, float]], run: Run) -> dict[str, float]:
@@ -276,59 +270,3 @@ def _tell_padding(constant: int, count: int) -> None:
             constant,
             count,
         )
-
-
-def _choose_slices(run: Run, count: int, name: str) -> dict[str, range]:
-    """Return the numbers of the training and the validation sections of one image with `count` sections."""
-    training = chosen_slices(run.slices.training, count, name, setting="slices.training")
-    validation = range(0)
-    if run.slices.validation:
-        validation = chosen_slices(run.slices.validation, count, name, setting="slices.validation")
-    shared = set(training) & set(validation)
-    if shared and run.slices.training:
-        raise InputError(f"slices.training and slices.validation share slice {min(shared)}")
-    if shared:
-        raise InputError(f"slices.validation is {run.slices.validation}; slices.training must then be set too")
-    return {"training": training, "validation": validation}
-
-
-def _require_validation(validation: AnchorSet, run: Run) -> None:
-    """Raise `InputError` where `slices.validation` has labels of fewer than two classes: they could judge nothing."""
-    found = np.unique(validation.labels).tolist()
-    if len(found) < 2:
-        names = list(run.classes.values())
-        labelled = f"labels of {names[found[0]]} only" if found else "no labelled pixel"
-        raise InputError(f"slices.validation is {run.slices.validation}, where the label images have {labelled}")
-
-
-def _tell_what_is_not_validated(validation: AnchorSet, run: Run) -> None:
-    """Log a warning that names the classes without a held-out label."""
-    present = np.unique(validation.labels)
-    missing = [name for index, name in enumerate(run.classes.values()) if index not in present]
-    if len(missing) == len(run.classes):
-        log.warning(
-            "No label is held out for validation, as there are few: the model is that of the last step and its "
-            "probabilities are not calibrated; label more strokes, or set slices.validation or "
-            "training.validation_fraction"
-        )
-    elif missing:
-        log.warning(
-            "No label of %s is held out, so validation and calibration ignore it; two strokes are enough, or one in "
-            "slices.validation",
-            ", ".join(missing),
-        )
-
-
-def _files(run: Run) -> str:
-    """Return the names of all label files."""
-    return ", ".join(dict.fromkeys(str(one.file) for files in run.labels for one in files))
-
-
-def _require_labels(anchors: AnchorSet, run: Run) -> None:
-    files = _files(run)
-    if not len(anchors):
-        raise InputError(f"{files}: no pixel is labelled (every pixel is {run.unlabelled})")
-    counts = np.bincount(anchors.labels, minlength=len(run.classes))
-    for (value, name), pixels in zip(run.classes.items(), counts, strict=True):
-        if not pixels:
-            raise InputError(f"{files}: class {value} ({name}) has no labelled pixel; label some or remove the class")

@@ -21,7 +21,8 @@ from eseg_zoo.inference.network import prepare
 from eseg_zoo.labels.landmarks import landmarks_of
 from eseg_zoo.losses import Anchors
 from eseg_zoo.metrics import Confusion, Reliability
-from eseg_zoo.model.dense import Architecture, Classifier, DenseSegmenter, Geometry
+from eseg_zoo.model.architecture import Architecture, Geometry
+from eseg_zoo.model.dense import Classifier, DenseSegmenter
 from eseg_zoo.model.hvae import HVAE
 from eseg_zoo.patches.source import Batch
 from eseg_zoo.training.batches import validation_anchors

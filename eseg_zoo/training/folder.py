@@ -12,18 +12,22 @@ from typing import Any
 
 from eseg_zoo.config import Run
 from eseg_zoo.errors import CheckpointError, ConfigError, OutputError
+from eseg_zoo.metrics_file import METRICS, read_metrics
 from eseg_zoo.output import refuse_existing
 from eseg_zoo.training.durable import read_record, write_record
+from eseg_zoo.training.plans import STAGES, planned_steps
 
 log = logging.getLogger(__name__)
 
-# What a training leaves beside `model.pt` and `run.json`: these files in the folder of each stage.
-STAGES = ("supervised", "semi_supervised")
+# What a training leaves beside `model.pt` and `run.json`: its log, and these files in the folder of each stage.
+TENSORBOARD = "tensorboard"
+LOGS = (METRICS, f"{TENSORBOARD}/events.out.tfevents.*")
 CHECKPOINTS = ("last.ckpt", "previous.ckpt", "best.ckpt")  # in the order in which they are deleted
-STAGE_FILES = ("finished.json", *CHECKPOINTS, "metrics.csv", "metrics.[0-9]*.csv", ".*.writing")
+_OLDER_LOGS = ("metrics.csv", "metrics.[0-9]*.csv")  # version 0.1 had one in each stage
+STAGE_FILES = ("finished.json", *CHECKPOINTS, *_OLDER_LOGS, ".*.writing")
 # Settings of a training that a resumed one may have otherwise: more steps extend it.
 STEPS = {"supervised": "training.steps", "semi_supervised": "semi_supervised.steps"}
-FREE = ("training.workers", "colours")
+FREE = ("training.workers", "training.tensorboard", "colours")
 
 
 @dataclass(frozen=True)
@@ -71,16 +75,6 @@ class Begun:
         return all(over) and (out / "model.pt").exists()
 
 
-def epoch_steps(steps: int, wanted: int) -> int:
-    """Return the steps of an epoch of a stage of at most `steps` steps: whole epochs of about the `wanted` length."""
-    return steps // max(round(steps / wanted), 1)
-
-
-def planned_steps(steps: int, epoch: int) -> int:
-    """Return how many steps a stage of at most about `steps` takes in epochs of this length."""
-    return max(round(steps / epoch), 1) * epoch
-
-
 def refuse_begun(run: Run, *, force: bool, resume: bool) -> None:
     """Raise `OutputError` where the folder has a model or an unfinished training, which this command would replace.
 
@@ -112,7 +106,7 @@ def prepare_folder(
         return _take_up(run.out, begun, Begun(settings, inputs, {**epochs, **begun.epochs}, device, start))
     new = Begun(settings, inputs, dict(epochs), device, start)
     _refuse_foreign(run.out)
-    _clear(run.out, STAGES, force=force or (run.out / "run.json").exists())
+    _clear(run.out, STAGES, LOGS, force=force or (run.out / "run.json").exists())
     write_record(run.out / "run.json", asdict(new))
     return new
 
@@ -123,18 +117,19 @@ def _refuse_foreign(out: Path) -> None:
         if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
             kind = "a link" if folder.is_symlink() else "a file"
             raise OutputError(f"{folder} is {kind}, where a training has a folder of its own; give another out")
-        ours = [file for pattern in STAGE_FILES for file in folder.glob(pattern)]
-        if ours and not (out / "run.json").exists():
-            raise OutputError(
-                f"{ours[0]} would be replaced, but there is no {out / 'run.json'}, so it is not of a training here; "
-                "give another out, or move it away"
-            )
+    ours = _left(out, STAGES, LOGS)
+    if ours and not (out / "run.json").exists():
+        raise OutputError(
+            f"{ours[0]} would be replaced, but there is no {out / 'run.json'}, so it is not of a training here; give "
+            "another out, or move it away"
+        )
 
 
 def _take_up(out: Path, before: Begun, after: Begun) -> Begun:
     """Check that the training of `before` may go on as `after`, and extend the stages that get more steps."""
     if before.start != after.start:
         raise ConfigError(_tell_other_start(out, before.start, after.start))
+    read_metrics(out)  # one that is damaged is told now, before a stage goes on
     differing = _differing(before.settings, after.settings)
     unlike = [key for key in differing if key not in (*STEPS.values(), *FREE) and key.partition(".")[0] not in FREE]
     unlike += [STEPS[stage] for stage in STAGES if after.steps(stage) < before.steps(stage)]
@@ -195,19 +190,25 @@ def clear_stage(out: Path, stage: str) -> None:
     _clear(out, [stage], force=True)
 
 
-def _clear(out: Path, stages: Sequence[str], *, force: bool) -> None:
-    """Delete what an earlier training left in the folders of these stages, and nothing else.
+def _left(out: Path, stages: Sequence[str], logs: Sequence[str] = ()) -> list[Path]:
+    """Return the files that a training left in the folders of these stages, and its logs."""
+    files = [file for stage in stages for pattern in STAGE_FILES for file in (out / stage).glob(pattern)]
+    return [*files, *(file for pattern in logs for file in out.glob(pattern))]
+
+
+def _clear(out: Path, stages: Sequence[str], logs: Sequence[str] = (), *, force: bool) -> None:
+    """Delete what an earlier training left in the folders of these stages, and its logs, and nothing else.
 
     Raises `OutputError` where such files are there and `force` is not set.
     """
-    left = [file for stage in stages for pattern in STAGE_FILES for file in (out / stage).glob(pattern)]
+    left = _left(out, stages, logs)
     for file in left:
         refuse_existing(file, force=force)
     for file in left:
         file.unlink(missing_ok=True)
-    for stage in stages:
+    for folder in {out / stage for stage in stages} | {file.parent for file in left} - {out}:
         with suppress(OSError):  # it is not there, or holds files of somebody else
-            (out / stage).rmdir()
+            folder.rmdir()
 
 
 def _seen_from(folder: Path, run: Run) -> Run:

@@ -27,7 +27,7 @@ from eseg_zoo.config import (
     TrainingSettings,
 )
 from eseg_zoo.errors import CheckpointError, ConfigError, InputError
-from eseg_zoo.model.dense import Architecture
+from eseg_zoo.model.architecture import Architecture
 from eseg_zoo.model.hvae import HVAE
 from eseg_zoo.model.prior import INITIAL_SEPARATION
 

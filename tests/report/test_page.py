@@ -14,7 +14,7 @@ from html_page import Page
 from eseg_zoo.checkpoint import Checkpoint
 from eseg_zoo.errors import OutputError
 from eseg_zoo.images.opening import open_image
-from eseg_zoo.labels.label_image import LabelImage
+from eseg_zoo.labels.opening import LabelReading, given_labels, open_labels
 from eseg_zoo.report.gather import Trained, Truth, gather
 from eseg_zoo.report.page import Extra, page_of, write_page
 from eseg_zoo.report.pictures import picture_of
@@ -42,7 +42,7 @@ def recorded(checkpoint: Checkpoint, **changes: Any) -> Checkpoint:
 
 
 def trained(checkpoint: Checkpoint, **changes: Any) -> Trained:
-    given: dict[str, Any] = {"model": Path("runs/first/model.pt"), "stages": {}, "planned": 3000, "is_finished": True}
+    given: dict[str, Any] = {"model": Path("runs/first/model.pt"), "planned": 3000, "is_finished": True}
     return Trained(checkpoint, **given | changes)
 
 
@@ -59,9 +59,8 @@ def pair_of(checkpoint: Checkpoint) -> Pair:
         labels[1, 5 + 8 * number, 4:12] = one.value
     image = open_image(pixels, axes="zcyx", name="image")
     classes = {one.value: one.name for one in checkpoint.classes}
-    return image, LabelImage.of(
-        open_image(labels, axes="zyx", name="labels"), image, classes=classes, unlabelled=0, dims=checkpoint.dims
-    )
+    values = open_image(labels, axes="zyx", name="labels")
+    return image, open_labels([image], given_labels(values, 1), LabelReading(classes, 0, checkpoint.dims))[0]
 
 
 def named(checkpoint: Checkpoint, *names: str) -> Checkpoint:

@@ -13,7 +13,7 @@ from eseg_zoo.checkpoint import Checkpoint
 from eseg_zoo.images.opening import open_image
 from eseg_zoo.inference.network import Predictor
 from eseg_zoo.inference.tiles import predict_section
-from eseg_zoo.labels.label_image import LabelImage
+from eseg_zoo.labels.opening import LabelReading, given_labels, open_labels
 from eseg_zoo.metrics import entropy
 from eseg_zoo.patches.sections import sections_of
 from eseg_zoo.report import scenes
@@ -37,7 +37,7 @@ def pair_of(
         labels[place] = value
     opened = open_image(pixels, axes=axes, name="folder/image.tif")
     values = open_image(labels, axes=axes.replace("c", ""), name="labels")
-    return opened, LabelImage.of(values, opened, classes=CLASSES, unlabelled=0, dims=dims)
+    return opened, open_labels([opened], given_labels(values, 1), LabelReading(CLASSES, 0, dims))[0]
 
 
 def with_slices(checkpoint: Checkpoint, **slices: str) -> Checkpoint:

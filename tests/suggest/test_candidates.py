@@ -15,7 +15,7 @@ from eseg_zoo.checkpoint import Checkpoint
 from eseg_zoo.inference.network import Predictor
 from eseg_zoo.inference.tiles import predict_window, read_padded
 from eseg_zoo.metrics import entropy
-from eseg_zoo.model.dense import Architecture
+from eseg_zoo.model.architecture import Architecture
 from eseg_zoo.patches.sections import Section
 from eseg_zoo.suggest.candidates import GAP, REACH, Candidates, View, features_at, find_candidates, look
 

@@ -9,7 +9,7 @@ import numpy as np
 from conftest import ARCHITECTURES
 
 from eseg_zoo.images.image import Image, Spacing
-from eseg_zoo.model.dense import Architecture
+from eseg_zoo.model.architecture import Architecture
 from eseg_zoo.patches.sections import Section, sections_of
 from eseg_zoo.suggest.sampling import MOST_PIXELS, SIDES, Part, sample_parts
 

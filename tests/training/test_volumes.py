@@ -15,7 +15,7 @@ from eseg_zoo.api import Model
 from eseg_zoo.checkpoint import Checkpoint
 from eseg_zoo.config import load_run
 from eseg_zoo.errors import InputError
-from eseg_zoo.model.dense import Geometry
+from eseg_zoo.model.architecture import Geometry
 from eseg_zoo.training.data import read_training_data
 from eseg_zoo.training.finish import sample_size
 from eseg_zoo.training.run import train_run

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from eseg_export.demo.phantom import Phantom
 from eseg_zoo.checkpoint import Checkpoint
 from eseg_zoo.composite import composite
-from eseg_zoo.config import Run, load_run
+from eseg_zoo.config import load_run
 from eseg_zoo.images.opening import open_image
 from eseg_zoo.inference.imagine import imagine
-from eseg_zoo.labels.label_image import LabelImage
+from eseg_zoo.labels.opening import LabelReading, given_labels, open_labels
 from eseg_zoo.patches.sections import Section
 from eseg_zoo.report.gather import Trained, Truth, gather
 from eseg_zoo.report.page import Extra, write_page
@@ -36,26 +36,22 @@ def write_report(path: Path, folder: Path, phantom: Phantom, *, title: str, unse
     model, package = run.out / "model.pt", folder / "model.zip"
     checkpoint = Checkpoint.load(model)
     image = open_image(run.images[0], axes=run.axes)
+    reading = LabelReading(run.classes, run.unlabelled, run.network.dims)
     labels, truth = (
-        LabelImage.of(open_image(file), image, classes=run.classes, unlabelled=run.unlabelled, dims=run.network.dims)
-        for file in (run.labels[0], folder / "truth.tif")
+        open_labels([image], given_labels(files, 1), reading)[0] for files in (run.labels[0], folder / "truth.tif")
     )
     section = Section(image, 0, unseen)
     difference = _package_difference(section, checkpoint, package)
     figures = json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))
     report = gather(
         Trained(
-            checkpoint, model, _stages(run), planned=run.training.steps + run.semi_supervised.steps, is_finished=True,
+            checkpoint, model, planned=run.training.steps + run.semi_supervised.steps, is_finished=True,
             pairs=[(image, labels)], truth=Truth([truth], unseen, figures),
         )
     )  # fmt: skip
     extras = [_imagined(section, phantom.truth[unseen], checkpoint), _compared(difference, package)]
     write_page(report, path, force=True, title=f"ε-Seg on {title}", extras=extras)
     return difference
-
-
-def _stages(run: Run) -> dict[str, Path]:
-    return {stage: run.out / stage for stage in ("supervised", "semi_supervised")}
 
 
 def _package_difference(section: Section, checkpoint: Checkpoint, package: Path) -> float:
