@@ -11,9 +11,11 @@ import torch
 
 from eseg_zoo.api import Model, train
 from eseg_zoo.checkpoint import Checkpoint
+from eseg_zoo.cli import train as command
 from eseg_zoo.config import PRESETS, Run, load_run
 from eseg_zoo.errors import CheckpointError, ConfigError, InputError
 from eseg_zoo.model.hvae import HVAE
+from eseg_zoo.training.folder import Begun
 from eseg_zoo.training.run import train_run
 from eseg_zoo.training.warm import CLASS_AXES, WarmStart, with_classes
 from training.runs import CLASSES, SUPERVISED_ONLY, TRAINING, write_inputs, write_run
@@ -168,6 +170,18 @@ def test_other_channels_too_many_classes_and_a_model_for_prediction_alone_are_to
         start.network(many, channels=1)
     with pytest.raises(CheckpointError, match="lacks what only training uses"):
         WarmStart(checkpoint).network(run, channels=1)
+
+
+def test_the_command_goes_on_from_a_file(learnt: Model, inputs: Path, tmp_path: Path) -> None:
+    file = learnt.save(tmp_path / "start.pt")
+    path = write_run(inputs, network={}, **FEW)
+    path.write_text(path.read_text().replace("preset: small\n", ""))
+    command(run=path, start_from=file)
+    model = Model.load(inputs / "out" / "model.pt")
+    assert model.checkpoint.architecture == learnt.checkpoint.architecture
+    assert Begun.read(inputs / "out").start == WarmStart(learnt.checkpoint).digest
+    with pytest.raises(CheckpointError, match=r"nothing\.pt"):
+        command(run=path, start_from=tmp_path / "nothing.pt", force=True)
 
 
 def test_no_steps_and_no_start_is_one_line(inputs: Path) -> None:
