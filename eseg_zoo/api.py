@@ -30,7 +30,6 @@ from eseg_zoo.inference.predict import (
     run_plan,
     targets_of,
 )
-from eseg_zoo.label_files import label_lists
 from eseg_zoo.labels.opening import LabelReading, given_labels, open_labels
 from eseg_zoo.progress import Progress, Watch
 from eseg_zoo.training.data import LabelledImage, open_pairs
@@ -196,7 +195,7 @@ class Model:
         ]
         truth = open_labels(
             opened,
-            given_labels(label_lists(labels, len(opened))),
+            given_labels(labels, len(opened)),
             LabelReading(
                 classes={one.value: one.name for one in self.classes},
                 unlabelled=self.checkpoint.unlabelled if unlabelled is None else unlabelled,
@@ -273,10 +272,9 @@ def _run_of(images: Any, labels: Any, settings: Mapping[str, Any]) -> tuple[Run,
         raise ConfigError("labels is missing: give train a YAML file, or images and their labels")
     opened = as_list(images)
     named = [one if _name("", one) is None else f"images[{number}]" for number, one in enumerate(opened)]
-    files = label_lists(labels, len(opened))
-    said = [[one.said for one in entry] for entry in given_labels(files)]
+    said = [[one.said for one in entry] for entry in given_labels(labels, len(opened))]
     run = Run.checked({"images": named, "labels": said, **settings}, "train")
-    return run, open_pairs(run, opened, files)
+    return run, open_pairs(run, opened, labels)
 
 
 def as_list(given: Any) -> list[Any]:

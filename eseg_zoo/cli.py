@@ -209,7 +209,10 @@ def predict(
 def evaluate(
     model: Annotated[Path, typer.Argument(help="model.pt")],
     images: Annotated[list[Path], typer.Option(help="Image; repeat for several.")],
-    labels: Annotated[list[Path], typer.Option(help="Label image for each image, sparse or dense.")],
+    labels: Annotated[
+        list[Path],
+        typer.Option(help="Label file of any kind for each image, sparse or dense; with one image repeat for several."),
+    ],
     slices: Slices = None,
     unlabelled: Annotated[
         int | None, typer.Option(help="Label value that means 'not labelled'; by default as in training.")

@@ -118,6 +118,70 @@ def test_relative_paths_start_from_the_folder_of_the_yaml(tmp_path: Path, monkey
     assert run.out == Path("project/runs/first")
 
 
+@pytest.mark.parametrize(
+    ("images", "given", "files"),
+    [
+        ("a.tif", "l.tif", [["l.tif"]]),
+        ("a.tif", ["l.tif", "m.ilp"], [["l.tif", "m.ilp"]]),
+        ("a.tif", [["l.tif", "m.ilp"]], [["l.tif", "m.ilp"]]),
+        (["a.tif", "b.tif"], ["l.tif", "m.ilp"], [["l.tif"], ["m.ilp"]]),
+        (["a.tif", "b.tif"], ["l.tif", ["m.ilp", "n.csv"]], [["l.tif"], ["m.ilp", "n.csv"]]),
+        (["a.tif", "b.tif"], "p.ilp", [["p.ilp"]]),
+        ("a.tif", {"file": "l.tif", "class": "membrane", "offset": {"z": 3}, "width": 2, "unit": "pixel"}, [["l.tif"]]),
+    ],
+    ids=str,
+)
+def test_each_image_has_label_files(tmp_path: Path, images: Any, given: Any, files: list[list[str]]) -> None:
+    run = load_run(write_run(tmp_path, images=images, labels=given))
+    assert [[one.file for one in entry] for entry in run.labels] == [[tmp_path / name for name in e] for e in files]
+    again = Run.model_validate(run.model_dump(mode="json"))
+    assert again == run
+    assert again.with_preset("default").labels == run.labels
+
+
+def test_a_label_file_of_which_nothing_is_said_is_a_path_as_in_older_runs() -> None:
+    values = yaml.safe_load(SMALLEST_RUN) | {"images": ["a.tif", "b.tif", "c.tif"]}
+    said = {"file": "n.csv", "class": "membrane", "offset": {"z": 0}}
+    run = Run.model_validate(values | {"labels": ["l.tif", {"file": "m.tif"}, [said, "o.tif"]]})
+    assert run.model_dump(mode="json")["labels"] == ["l.tif", "m.tif", [said, "o.tif"]]
+
+
+def test_classes_may_be_left_to_the_label_files(tmp_path: Path) -> None:
+    values = yaml.safe_load(SMALLEST_RUN)
+    del values["classes"]
+    run = Run.model_validate(values | {"frequencies": {"a": 1, "b": 2}, "colours": {"a": "#00ff00"}})
+    assert run.classes == {}
+    assert run.with_classes({4: "a", 2: "b"}).classes == {4: "a", 2: "b"}
+    with pytest.raises(ConfigError, match="the label files: frequencies must name each class once: a, c"):
+        run.with_classes({4: "a", 2: "c"})
+    with pytest.raises(ConfigError, match=r"classes is \{4: 'a'\}; a model tells at least 2 classes apart"):
+        run.with_classes({4: "a"})
+
+
+@pytest.mark.parametrize(
+    ("labels", "line"),
+    [
+        ({"fil": "l.tif"}, "labels.0.0.fil is not a setting; did you mean file?"),
+        ({"file": "l.tif", "classs": "a"}, "labels.0.0.classs is not a setting; did you mean class?"),
+        (
+            {"file": "l.tif", "offset": {"z": -1}},
+            "labels.0.0.offset.z is -1; input should be greater than or equal to 0",
+        ),
+        ({"file": "l.tif", "unit": "mm"}, "labels.0.0.unit is 'mm'; input should be 'pixel' or 'micrometer'"),
+        ({"file": "l.tif", "width": 0}, "labels.0.0.width is 0; input should be greater than 0"),
+    ],
+    ids=["file", "class", "offset", "unit", "width"],
+)
+def test_a_mistake_in_a_label_file_is_named_with_its_place(mistakes: Any, labels: Any, line: str) -> None:
+    assert line in mistakes(labels=labels)
+
+
+def test_a_colour_that_is_none_is_refused(mistakes: Any) -> None:
+    assert mistakes(colours={"membrane": "red"}) == [
+        "colours.membrane is 'red'; it must be red, green and blue in hexadecimal, such as '#e69f00'"
+    ]
+
+
 def test_the_default_preset_is_the_defaults_of_the_fields(tmp_path: Path) -> None:
     run = load_run(write_run(tmp_path, preset="default"))
     assert run.network == NetworkSettings()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from eseg_zoo.names import plain_name
 MOST_CLASSES = 2**16 - 1
 # Pixels of a block along y and x.
 _TILE = 256
-# Spans of all objects of a file: half a gigabyte.
+# Spans of all objects of a file: about a gigabyte while they become blocks.
 _MOST = 20_000_000
 # Spans of a block that are painted at once.
 _TOGETHER = 1 << 14
@@ -32,9 +33,7 @@ def axes_of(count: int, space: tuple[int, int, int, int]) -> str:
     Raises `ValueError` for any other count.
     """
     if not 2 <= count <= 4:
-        raise ValueError(
-            f"it has {tell(count, 'axis') if count == 1 else f'{count} axes'}; 2 to 4 are read: t, z, y, x"
-        )
+        raise ValueError(f"its coordinates have {tell(count, 'number')}; 2 to 4 are read: t, z, y, x")
     is_movie = space[0] > 1 and space[1] == 1
     return {2: "yx", 3: "tyx" if is_movie else "zyx", 4: "tzyx"}[count]
 
@@ -84,7 +83,7 @@ class Canvas:
     @property
     def usual_name(self) -> str:
         """The class of what names none."""
-        return self.options.class_name or self.path.name.partition(".")[0] or self.path.name
+        return self.options.class_name or self.path.stem
 
     def paint(
         self, spans: Spans, value: int, *, t: int | None = None, z: int | None = None, is_cut: bool = False
@@ -95,8 +94,10 @@ class Canvas:
         if not (0 <= (t or 0) < frames and 0 <= (z or 0) < slices) or (is_cut and not len(spans)):
             self.seen["outside"] += 1
             return
+        if not len(spans):
+            self.seen["empty"] += 1
+            return
         self.seen["partly"] += is_cut
-        self.seen["empty"] += not len(spans)
         self.seen["every slice"] += z is None and slices > 1
         self.seen["every frame"] += t is None and frames > 1
         for frame in range(frames) if t is None else (t,):
@@ -144,14 +145,17 @@ class Canvas:
 
     def _notes(self, what: str, overlap: int) -> Iterator[str]:
         seen = self.seen
-        if seen["outside"] or seen["partly"]:
+        of_all = f"of {tell(seen['all'], what)}"
+        if seen["outside"]:
             partly = f", {seen['partly']} partly" if seen["partly"] else ""
-            yield f"{seen['outside']} of {tell(seen['all'], what)} outside the image{partly}: not painted there"
+            yield f"{seen['outside']} {of_all} outside the image{partly}: not painted there"
+        elif seen["partly"]:
+            yield f"{seen['partly']} {of_all} partly outside the image: not painted there"
         if seen["empty"]:
             yield f"{tell(seen['empty'], what)} without a pixel: no centre of a pixel is inside"
         for kind, axis in (("slice", 1), ("frame", 0)):
             if count := seen[f"every {kind}"]:
-                yield (f"{tell(count, what)} without a {kind}, painted in all {self.options.space[axis]} {kind}s")
+                yield f"{tell(count, what)} without a {kind}: painted in all {self.options.space[axis]} {kind}s"
         if overlap:
             yield f"{tell(overlap, 'pixel')} in {what}s of several classes; the later one counts"
 
@@ -166,7 +170,7 @@ def blocks_of(painted: NDArray[np.int32]) -> tuple[list[Block], int]:
     keys = np.column_stack([painted[:, :2], band])[order]
     starts = np.flatnonzero((np.diff(keys, axis=0, prepend=-1) != 0).any(axis=1))
     blocks, overlap = [], 0
-    for start, end in zip(starts, [*starts[1:], len(keys)], strict=True):
+    for start, end in pairwise([*starts, len(keys)]):
         t, z, row = keys[start].tolist()
         spans = painted[order[start:end], 2:]
         for column in _tiles_of(spans[:, 1:3]):

@@ -1,9 +1,10 @@
 """GeoJSON as QuPath writes it: annotations with a class, in pixels of the full resolution.
 
 The corner of the first pixel is at (0, 0), and x comes first. A polygon takes the pixels whose centre is inside, of
-those on its outline the upper and left ones, as the filling of Java2D does with which QuPath makes label images. So
-pixels that became a polygon with edges between pixels come back as they were. A point takes the pixel that it lies in.
-Read in QuPath's sources (August 2026): `ROITypeAdapters`, `QuPathTypeAdapters`, `GsonTools`, `LabeledImageServer`.
+those on its outline the upper and left ones, as Java2D fills it. So pixels that became a polygon with edges between
+pixels come back as they were. (The label images that QuPath exports have other pixels at the border of other outlines,
+as Java2D there moves their corners by up to half a pixel.) A point takes the pixel that it lies in. Read in QuPath's
+sources (August 2026): `ROITypeAdapters`, `QuPathTypeAdapters`, `GsonTools`, `LabeledImageServer`.
 """
 
 from __future__ import annotations

@@ -3,12 +3,14 @@
 *Pixels.* Areas have the corner of the first pixel at (0, 0). They take the pixels whose centre is inside, of those on
 the outline the lower and right ones, as `PolygonFiller` does, so pixels that became a selection (traced, composite)
 come back as they were. Rectangles and ovals have whole numbers as bounds. Points and lines have the centre of the first
-pixel at (0, 0): a point takes the pixel that it lies in, a line of width 1 is drawn as `ImageProcessor.lineTo` draws
-it, a broader one takes the pixels within half its stroke width.
+pixel at (0, 0): a point takes the pixel that it lies in, a line of width 1 those that `ImageProcessor.lineTo` draws,
+a broader one the pixels within half its stroke width. Of two pixels that are equally near to a line ImageJ takes
+either; here it is the lower or right one.
 
 *Classes.* A name that a person gave is the class, without a number at its end: `membrane`, `membrane-1` and
 `membrane_2` are all `membrane`. Names that programs give (`0001-0123-0456`, a number alone) name none; then the group
-does, `group 3`, or else the file's name. The colour is that of the stroke, or of the filling.
+does, `group 3`, or else the file's name. Points of several counters are classes `counter 1`, `counter 2`. The colour
+is that of the stroke, or of the filling.
 
 *Slices.* A ROI has c, z and t in a hyperstack, or else the number of a plane in the stack. One without is shown by
 ImageJ on every slice, and painted on every slice. Channels do not count.
@@ -23,9 +25,9 @@ import struct
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+from roifile import ROI_OPTIONS, ROI_SUBTYPE, ROI_TYPE, ImagejRoi
 
 from eseg_zoo.errors import shown
 from eseg_zoo.images.image import first_line, tell
@@ -36,9 +38,6 @@ from eseg_zoo.labels.imagej_path import rings_of_path, rounded_rectangle
 from eseg_zoo.labels.painted import Painted, PaintOptions
 from eseg_zoo.labels.rasterise import Coordinates, Edge, Spans
 
-if TYPE_CHECKING:
-    from roifile import ImagejRoi
-
 # What roifile raises for damaged bytes.
 _DAMAGE = (ValueError, TypeError, LookupError, ArithmeticError, AssertionError, struct.error, MemoryError)
 # What the ROI Manager puts first: slice, y and x of the middle, or y and x; and what stands after it.
@@ -47,6 +46,13 @@ _MANAGER = re.compile(r"((?P<slice>\d{4,6})-)?\d{4,6}-\d{4,6}(?!\d)[-_ ]?(?P<res
 _NO_CLASS = re.compile(r"[\d\s_-]*|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _NUMBERS_AT_END = re.compile(r"([-_]\d+)+$")
 _NO_COLOUR = bytes(4)
+# What a ROI is; anything but points, lines and areas is no label.
+_SUBTYPES = {ROI_SUBTYPE.TEXT: "text", ROI_SUBTYPE.ARROW: "arrow", ROI_SUBTYPE.IMAGE: "picture"}
+_TYPES = {
+    ROI_TYPE.POINT: "point", ROI_TYPE.LINE: "line", ROI_TYPE.FREELINE: "line", ROI_TYPE.POLYLINE: "line",
+    ROI_TYPE.POLYGON: "area", ROI_TYPE.RECT: "area", ROI_TYPE.OVAL: "area", ROI_TYPE.FREEHAND: "area",
+    ROI_TYPE.TRACED: "area", ROI_TYPE.ANGLE: "angle",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -73,29 +79,23 @@ def read(path: Path, options: PaintOptions) -> Painted:
         with canvas.object(f"ROI {number}" + (f" ({shown(one.name)})" if one.name else "")):
             roi = _decoded(one)
             kind = _kind(roi)
-            if kind in _UNPAINTED:
-                skipped[kind] += 1
-            elif kind == "point":
+            if kind == "point":
                 _paint_points(canvas, roi, one)
-            else:
+            elif kind in ("line", "area"):
                 value = canvas.named(_class_of(roi, one, canvas), _colour_of(roi))
                 where = _where(roi, one, options)
                 spans, outline = _line(roi, canvas) if kind == "line" else _area(roi, canvas)
                 canvas.paint(spans, value, t=where.t, z=where.z, is_cut=rasterise.is_cut(outline, canvas.plane))
-                skipped["spline"] += bool(roi.options & 1)
+                skipped["spline"] += bool(roi.options & ROI_OPTIONS.SPLINE_FIT)
+            else:
+                skipped[kind] += 1
     if splines := skipped.pop("spline", 0):
         canvas.notes.append(f"{tell(splines, 'ROI')} with a spline: painted with straight lines between its points")
     canvas.notes.extend(f"{tell(count, kind)}: not painted" for kind, count in skipped.items())
     return canvas.finish(objects="ROI")
 
 
-# Kinds of ROIs that are no label.
-_UNPAINTED = ("angle", "arrow", "text", "picture", "unknown ROI")
-
-
 def _decoded(one: RoiBytes) -> ImagejRoi:
-    from roifile import ImagejRoi
-
     try:
         return ImagejRoi.frombytes(one.content)
     except _DAMAGE as error:
@@ -104,20 +104,15 @@ def _decoded(one: RoiBytes) -> ImagejRoi:
 
 def _kind(roi: ImagejRoi) -> str:
     """Return what a ROI is: `point`, `line`, `area`, or something that is no label."""
-    from roifile import ROI_SUBTYPE, ROI_TYPE
-
-    subtypes = {ROI_SUBTYPE.TEXT: "text", ROI_SUBTYPE.ARROW: "arrow", ROI_SUBTYPE.IMAGE: "picture"}
-    if roi.subtype in subtypes:
-        return subtypes[roi.subtype]
-    if roi.roitype in (ROI_TYPE.POLYGON, ROI_TYPE.RECT, ROI_TYPE.OVAL, ROI_TYPE.FREEHAND, ROI_TYPE.TRACED):
-        return "area"
-    if roi.roitype in (ROI_TYPE.LINE, ROI_TYPE.FREELINE, ROI_TYPE.POLYLINE):
-        return "line"
-    return {ROI_TYPE.POINT: "point", ROI_TYPE.ANGLE: "angle"}.get(roi.roitype, "unknown ROI")
+    if roi.subtype in _SUBTYPES:
+        return _SUBTYPES[roi.subtype]
+    return _TYPES.get(roi.roitype, "unknown ROI")
 
 
 def _class_of(roi: ImagejRoi, one: RoiBytes, canvas: Canvas) -> str:
     """Return the class that the name of a ROI gives, or else its group, or else the file."""
+    if not roi.name and canvas.options.class_name and one.name == canvas.path.stem:
+        return canvas.options.class_name  # a file of one ROI without a name
     name = (roi.name or one.name).strip()
     if match := _MANAGER.fullmatch(name):
         name = match["rest"]
@@ -182,8 +177,6 @@ def _vertices(roi: ImagejRoi) -> Coordinates:
 
 def _line(roi: ImagejRoi, canvas: Canvas) -> tuple[Spans, Coordinates]:
     """Return the pixels of a line, and its vertices."""
-    from roifile import ROI_TYPE
-
     ends = np.array([[roi.y1, roi.x1], [roi.y2, roi.x2]])
     vertices = ends if roi.roitype == ROI_TYPE.LINE else _vertices(roi)
     width = roi.float_stroke_width if roi.float_stroke_width > 0 else roi.stroke_width
@@ -192,8 +185,6 @@ def _line(roi: ImagejRoi, canvas: Canvas) -> tuple[Spans, Coordinates]:
 
 def _area(roi: ImagejRoi, canvas: Canvas) -> tuple[Spans, Coordinates]:
     """Return the pixels of an area, and places on its outline."""
-    from roifile import ROI_TYPE
-
     if roi.composite:
         rings = [] if roi.multi_coordinates is None else rings_of_path(roi.multi_coordinates)
     elif roi.roitype in (ROI_TYPE.RECT, ROI_TYPE.OVAL):

@@ -13,6 +13,7 @@ from typing import Any
 import tifffile
 
 from eseg_zoo.errors import InputError, shown
+from eseg_zoo.images.files import require_existing
 from eseg_zoo.images.image import first_line
 from eseg_zoo.images.tiff_pixels import DAMAGE
 from eseg_zoo.paths import TIFF, ZIP, kind_by_beginning
@@ -61,22 +62,24 @@ def rois_in(path: Path) -> Iterator[RoiBytes]:
 
     Raises `InputError` for a file that cannot be read, is no file of ROIs, or takes too much memory.
     """
+    require_existing(path)
     try:
         with path.open("rb") as file:
-            content = file.read(_BYTES + 1)
+            beginning = file.read(16)
+            content = file.read() if beginning.startswith(_BEGINNING) and path.stat().st_size <= _BYTES else b""
     except OSError as error:
         raise InputError(f"{path} cannot be opened: {first_line(error)}") from error
-    kind = kind_by_beginning(content)
+    kind = kind_by_beginning(beginning)
     if kind == ZIP:
         yield from _in_zip(path)
     elif kind == TIFF:
         yield from _of_tiff(path)
-    elif content.startswith(_BEGINNING) and len(content) <= _BYTES:
-        yield RoiBytes(path.stem, content)
-    elif content.startswith(_BEGINNING):
+    elif not beginning.startswith(_BEGINNING):
+        raise InputError(f"{path} is no file of ImageJ ROIs: .roi, .zip, or a TIFF with an overlay")
+    elif path.stat().st_size > _BYTES:
         raise InputError(f"{path} has more than {_BYTES >> 20} MiB, too many for a ROI")
     else:
-        raise InputError(f"{path} is no file of ImageJ ROIs: .roi, .zip, or a TIFF with an overlay")
+        yield RoiBytes(path.stem, beginning + content)
 
 
 def _is_roi(info: zipfile.ZipInfo) -> bool:
@@ -94,11 +97,11 @@ def _in_zip(path: Path) -> Iterator[RoiBytes]:
             if len(infos) > _COUNT:
                 raise InputError(f"{path} holds {len(infos)} ROIs; at most {_COUNT} are read")
             for info in infos:
-                with archive.open(info) as file:
-                    content = file.read(_BYTES + 1)
-                left -= len(content)
-                if len(content) > _BYTES or left < 0:
+                left -= min(info.file_size, _BYTES + 1)
+                if info.file_size > _BYTES or left < 0:
                     raise InputError(f"{path}: {shown(info.filename)} is too large for a ROI")
+                with archive.open(info) as file:  # read with its size, or more than that may be unpacked at once
+                    content = file.read(info.file_size)
                 yield RoiBytes(PurePosixPath(info.filename).name[:-4], content)
     except _ZIP_DAMAGE as error:
         raise InputError(f"{path} is not a readable ZIP file: {first_line(error)}") from error

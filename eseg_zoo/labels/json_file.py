@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eseg_zoo.errors import InputError, shown
+from eseg_zoo.images.files import require_existing
 from eseg_zoo.images.image import first_line
 
 # Of a file, read to see what it is; and all that is read of one.
@@ -32,12 +33,11 @@ def ends_of(path: Path) -> str:
 
 def read_json(path: Path) -> Any:
     """Return what a JSON file holds. Raises `InputError` where it cannot be read, is too large, or is not JSON."""
+    require_existing(path)
     try:
-        with path.open("rb") as file:
-            content = file.read(_BYTES + 1)
-        if len(content) > _BYTES:
+        if path.stat().st_size > _BYTES:
             raise InputError(f"{path} has more than {_BYTES >> 20} MiB; split it")
-        return json.loads(content.decode("utf-8-sig"))
+        return json.loads(path.read_bytes().decode("utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path} is not a readable JSON file: {first_line(error)}") from error
 

@@ -91,6 +91,7 @@ class ImageLayer:
     origin: Place
     space: Place  # lengths of the image that is labelled
     values: Values
+    meaning: str = ""  # what the labels follow from beside their pixels: where they begin, and names in the file
     overlaps: tuple[int, Place | None] = (0, None)
 
     @property

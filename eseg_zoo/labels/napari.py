@@ -11,12 +11,14 @@ the file's name does. Read in napari's sources (August 2026): `napari_builtins/i
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from eseg_zoo.errors import InputError, shown
+from eseg_zoo.images.files import require_existing
 from eseg_zoo.images.image import tell
 from eseg_zoo.labels import rasterise
 from eseg_zoo.labels.canvas import Canvas, axes_of
@@ -36,6 +38,7 @@ def knows(path: Path) -> bool:
 
 def read(path: Path, options: PaintOptions) -> Painted:
     """Return the points or shapes in a CSV of napari; raises `InputError` for one that cannot be read."""
+    require_existing(path)
     header = header_of(path)
     if header is None or not {"axis-0", "axis-1"} <= set(header.columns):
         raise InputError(f"{path} is no CSV of napari: its first row must name axis-0, axis-1")
@@ -67,7 +70,7 @@ def _shapes(canvas: Canvas, header: Header, places: list[int], axes: str) -> Pai
     kinds = found.texts[0]
     starts = np.flatnonzero(np.diff(found.numbers[:, 0], prepend=np.nan) != 0)
     tilted = 0
-    for start, end in zip(starts, [*starts[1:], len(values)], strict=True):
+    for start, end in pairwise([*starts, len(values)]):
         if values[start] == 0:
             continue
         with canvas.object(f"row {found.rows[start]}"):
@@ -95,7 +98,7 @@ def _plane_of(vertices: Coordinates, axes: str) -> dict[str, int] | None:
 
 def _spans(kind: str, vertices: Coordinates, width: float, plane: Plane) -> Spans:
     if (expected := _CORNERS.get(kind, len(vertices))) != len(vertices):
-        raise ValueError(f"it has {tell(len(vertices), 'corner')}, but a {kind} {expected}")
+        raise ValueError(f"it has {tell(len(vertices), 'corner')}, but {kind} is a shape of {expected}")
     match kind:
         case "path" | "line":
             return rasterise.line(vertices, width, plane)

@@ -11,7 +11,7 @@ from typing import Any
 
 from eseg_zoo.errors import InputError
 from eseg_zoo.images.image import Image, tell
-from eseg_zoo.label_files import LabelFile
+from eseg_zoo.label_files import LabelFile, label_lists
 from eseg_zoo.labels import ilastik
 from eseg_zoo.labels.classes import Stated, classes_of_run, indices_of, merged_classes
 from eseg_zoo.labels.label_image import LabelImage
@@ -62,14 +62,16 @@ class _Opened:
         return Stated(self.given.name, self.classes, is_image=isinstance(self.content, Image))
 
 
-def given_labels(entries: Sequence[Sequence[Any]]) -> list[list[GivenLabels]]:
-    """Return the label files of each image: paths, arrays, images, or mappings and `LabelFile` with more to say.
+def given_labels(labels: Any, images: int) -> list[list[GivenLabels]]:
+    """Return the label files of each of so many images, as `open_labels` takes them.
 
-    Raises `ConfigError` for a mapping that is none of a label file.
+    A label file is a path, an array, an image, or a mapping or `LabelFile` with more to say. One is given, or one for
+    each image; a list in its place is of one image, and with one image a list is of that. Raises `ConfigError` for a
+    mapping that is none of a label file.
     """
     return [
         [_given(one, f"labels[{number}]" + f"[{place}]" * (len(entry) > 1)) for place, one in enumerate(entry)]
-        for number, entry in enumerate(entries)
+        for number, entry in enumerate(label_lists(labels, images))
     ]
 
 
@@ -219,7 +221,9 @@ def _layer(opened: _Opened, image: Image, classes: Sequence[LabelClass], reading
     told = ", ".join(f"{one.value}: {one.name}" for one in opened.classes or classes)
     others = None if said.class_name is None else indices[opened.classes[0].value]
     values = Values(indices, reading.unlabelled, others, told)
-    return ImageLayer(content, origin_of(content, image, offset if said.offset else None), space_of(image), values)
+    origin = origin_of(content, image, offset if said.offset else None)
+    meaning = repr((origin, sorted(indices.items()))) if opened.classes or any(origin) else ""
+    return ImageLayer(content, origin, space_of(image), values, meaning)
 
 
 def space_of(image: Image) -> Place:

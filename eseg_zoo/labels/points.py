@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eseg_zoo.errors import InputError
+from eseg_zoo.images.files import require_existing
 from eseg_zoo.images.image import UNITS, tell
 from eseg_zoo.labels import rasterise
 from eseg_zoo.labels.canvas import Canvas
@@ -50,6 +51,7 @@ def read(path: Path, options: PaintOptions) -> Painted:
     Raises `InputError` for a table that cannot be read, lacks the column of an axis that the image has, or is in a
     length where the size of the pixels is not known.
     """
+    require_existing(path)
     header = header_of(path)
     columns = _columns(header) if header else {}
     if header is None or not {"x", "y"} <= set(columns):
@@ -61,8 +63,8 @@ def read(path: Path, options: PaintOptions) -> Painted:
     places = np.zeros((len(values), 4))
     for n, (axis, column) in enumerate(columns.items()):
         places[:, "tzyx".index(axis)] = found.numbers[:, n] / _pixel_size(path, header, axis, column, options)
-    if not all(one.unit for axis, one in columns.items() if axis in "zyx") and options.unit is None:
-        _tell_fractions(canvas, places)
+    unstated = ["tzyx".index(axis) for axis, one in columns.items() if not (one.unit or options.unit)]
+    _tell_fractions(canvas, places[:, unstated])
     with canvas.object("its points"):
         canvas.paint_pixels(rasterise.pixels(places[values > 0]), values[values > 0])
     return canvas.finish(objects="point")

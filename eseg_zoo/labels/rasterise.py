@@ -7,7 +7,7 @@ of the first pixel at (0, 0), such as ImageJ and QuPath, take off a half. One ru
 - a *line* of width 1 takes a chain of pixels from the pixel of each vertex to that of the next, one for each step along
   the longer side; a broader one takes every pixel whose centre is no further from the line than half its width;
 - a *polygon* takes every pixel whose centre is inside by the even-odd rule: holes are rings like any other. Of pixels
-  whose centre is exactly on the outline it takes those that the program takes (`Edge`);
+  whose centre is exactly on the outline it takes those that the program takes (`Edge`). A rectangle is a polygon;
 - an *ellipse* takes every pixel whose centre is inside or on the outline.
 
 All is clipped to the image before anything is allocated. What comes back are spans: (n, 3) integers, each a row, the
@@ -39,7 +39,7 @@ class Edge(Enum):
 
     UPPER_LEFT = "upper left"  # those on its upper and left sides, as in Java2D
     LOWER_RIGHT = "lower right"  # those on its lower and right sides, as in ImageJ
-    ALL = "all"  # as in napari
+    ALL = "all"  # all of them, as in napari
 
 
 def no_spans() -> Spans:
@@ -126,19 +126,19 @@ def ellipse(centre: Coordinates, axes: Coordinates, plane: Plane) -> Spans:
     return _not_empty(np.stack([rows, *columns], axis=1))
 
 
-def is_cut(points: Coordinates, plane: Plane) -> bool:
+def is_cut(places: Coordinates, plane: Plane) -> bool:
     """Say whether some of the places (n, 2) are outside the image, by more than rounding."""
     margin = 0.5 + 1e-3
-    return bool(((points < -margin) | (points > np.array(plane) - 1 + margin)).any())
+    return bool(((places < -margin) | (places > np.array(plane) - 1 + margin)).any())
 
 
-def _checked(points: Coordinates) -> Coordinates:
+def _checked(places: Coordinates) -> Coordinates:
     """Return coordinates, all of them finite and near enough to compute with."""
-    points = np.asarray(points, np.float64)
-    wrong = ~(np.abs(points) <= _FURTHEST)  # also for NaN
+    places = np.asarray(places, np.float64)
+    wrong = ~(np.abs(places) <= _FURTHEST)  # also for NaN
     if wrong.any():
-        raise ValueError(f"it has the coordinate {points[wrong][0]:g}")
-    return points
+        raise ValueError(f"it has the coordinate {places[wrong][0]:g}")
+    return places
 
 
 def _spans_of_pixels(places: NDArray[np.int64], plane: Plane) -> Spans:
@@ -166,8 +166,10 @@ def _chain(start: NDArray[np.int64], end: NDArray[np.int64], plane: Plane) -> ND
         passed = np.empty((len(step), 2), np.int64)
         here, across = np.arange(len(step)), 1 - along[n]
         length = np.maximum(steps[n], 1)
+        # In float64, as integers overflow far outside: it is exact for lines of up to ten million pixels.
+        aside = np.floor((2.0 * step * way[n, across] + length) / (2.0 * length))
         passed[here, along[n]] = origin[n] + sign[n] * step
-        passed[here, across] = start[n, across] + (2 * step * way[n, across] + length) // (2 * length)
+        passed[here, across] = start[n, across] + aside.astype(np.int64)
         found.append(passed)
     return np.concatenate(found)
 

@@ -18,7 +18,6 @@ from eseg_zoo.images.blocks import keep_blocks, load
 from eseg_zoo.images.channels import name_channels, tell_count
 from eseg_zoo.images.image import Image
 from eseg_zoo.images.opening import open_image
-from eseg_zoo.label_files import label_lists
 from eseg_zoo.labels.label_image import LabelImage
 from eseg_zoo.labels.opening import LabelReading, given_labels, open_labels
 from eseg_zoo.labels.painted import LabelClass
@@ -108,7 +107,7 @@ def open_pairs(run: Run, images: Sequence[Any] | None = None, labels: Any = None
         image = open_image(given, axes=run.axes, allow_missing=run.missing_chunks, name=name)
         log.info("%s: %s", image.name, image.describe())
         opened.append(image)
-    files = given_labels(run.labels if labels is None else label_lists(labels, len(opened)))
+    files = given_labels(run.labels if labels is None else labels, len(opened))
     reading = LabelReading(run.classes, run.unlabelled, run.network.dims, run.missing_chunks)
     pairs = zip(opened, open_labels(opened, files, reading), strict=True)
     return [LabelledImage(image, found) for image, found in pairs]

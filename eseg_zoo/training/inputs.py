@@ -36,7 +36,8 @@ def _record_of(layer: Layer) -> Record:
     """Return what tells a layer of labels from others: the pixels of a label image, or what was painted."""
     if isinstance(layer, ImageLayer):
         pixels = layer.pixels
-        return {"name": layer.name, "fingerprint": pixels.fingerprint, "content": content_of(pixels)}
+        content = f"{content_of(pixels)} {layer.meaning}".strip()
+        return {"name": layer.name, "fingerprint": pixels.fingerprint, "content": content}
     found = hashlib.sha256(repr(layer.space).encode())
     for points in layer.points():
         found.update(points.places.tobytes() + points.indices.tobytes())

@@ -34,7 +34,7 @@ def opened(
     pixels: Image, image: Image, *, classes: Mapping[int, str] = CLASSES, unlabelled: int = 0, dims: int = 2
 ) -> LabelImage:
     """The labels in one label image."""
-    (found,) = open_labels([image], given_labels([[pixels]]), LabelReading(classes, unlabelled, dims))
+    (found,) = open_labels([image], given_labels(pixels, 1), LabelReading(classes, unlabelled, dims))
     return found
 
 
