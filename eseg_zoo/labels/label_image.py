@@ -69,7 +69,8 @@ class LabelImage:
                     continue
                 t, z = points.places[0, :2].tolist()
                 number = t if self.dims == 3 else t * self.image.sizes["z"] + z
-                found[number].append((points.places[:, 4 - self.dims :], points.indices))
+                places = points.places[:, 4 - self.dims :].copy()  # a view would keep all four columns
+                found[number].append((places, points.indices))
         anchors = []
         for number, (section, parts) in enumerate(zip(self.sections, found, strict=True), start=first):
             places = np.concatenate([places for places, _ in parts])
