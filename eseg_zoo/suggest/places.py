@@ -70,8 +70,8 @@ def suggest_places(
 ) -> list[Place]:
     """Return up to `count` places where a label teaches most, the best first; the same ones for the same seed.
 
-    Places are those that the network is unsure of, unlike what is labelled and unlike each other, spread over the
-    slices. Without labels what is labelled is told by the landmarks of the model. Of large images a sample is read.
+    Places are those that the network is unsure of, unlike what is labelled and unlike each other, and like much else in
+    the images; spread over the slices and the classes of the map (see `ranking`). Without labels what is labelled is told by the landmarks of the model. Of large images a sample is read.
     `progress` hears of parts done and their number. Raises `InputError` where `slices` or labels do not fit, and where
     no place can be labelled.
     """
@@ -195,16 +195,16 @@ def _ranked(predictor: Predictor, source: _Source, seen: Sequence[_Seen], count:
         features=np.concatenate([one.features for one in candidates]),
         labelled=np.concatenate([one.labelled for one in seen if one.labelled is not None]),
         slices=np.unique(where[:, :-2], axis=0, return_inverse=True)[1].reshape(-1),
+        guesses=np.concatenate([one.guesses for one in candidates]),
         places=where,
     )
-    guesses = np.concatenate([one.guesses for one in candidates])
     geometry = predictor.checkpoint.geometry
     chosen = rank(pool, count, apart=np.array([1, *(n + 1 for n in reach_of(geometry, APART * GAP))]))
     made = []
     for order, one in enumerate(chosen, start=1):
         number, *z, y, x = where[one.row].tolist()
         section = source.sections[number]
-        unsure, name = float(pool.uncertainty[one.row]), predictor.checkpoint.class_names[guesses[one.row]]
+        unsure, name = float(pool.uncertainty[one.row]), predictor.checkpoint.class_names[pool.guesses[one.row]]
         plane = z[0] if z else section.z or 0
         made.append(
             Place(section.image, source.images[number], order, section.t, plane, y, x, unsure, one.difference, name)
