@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 
 # Neighbours that tell how common a place is, and rows of the pool among which they are looked for, at most.
 NEIGHBOURS, MOST_COMPARED = 20, 2048
+# Rows whose distances are computed at once: 64 MiB of them.
+_AT_ONCE = 4096
 
 
 @dataclass(frozen=True)
@@ -44,8 +46,8 @@ def rank(pool: Pool, count: int, *, apart: NDArray[np.integer]) -> list[Ranked]:
     Each is the one with the largest product of uncertainty and difference, divided by the mean distance of its
     `NEIGHBOURS` nearest rows of the pool, among those that are allowed: two places differ by at least `apart` (k,) in
     one of their coordinates, and neither a slice nor a class of the map has more places than its share, unless the
-    others have none left. Features are measured in their standard deviations over the pool. Of equal rows the first
-    counts.
+    others have none left; where both cannot be, slices count. Features are measured in their standard deviations over
+    the pool. Of equal rows the first counts.
     """
     features, labelled = _standardised(pool)
     nearest = _distances(features, labelled).min(1, initial=np.inf)
@@ -53,27 +55,40 @@ def rank(pool: Pool, count: int, *, apart: NDArray[np.integer]) -> list[Ranked]:
         nearest = np.ones(len(features))
     worth = pool.uncertainty / _spacing(features)
     free = np.ones(len(features), bool)
-    groups = [np.unique(group, return_inverse=True)[1].reshape(-1) for group in (pool.slices, pool.guesses)]
-    shares, chosen = [_share(group, count) for group in groups], list[Ranked]()
+    slices, guesses = _Shares(pool.slices, count), _Shares(pool.guesses, count)
+    chosen: list[Ranked] = []
     while len(chosen) < count and free.any():
-        open_rows = free.copy()
-        for group, share in zip(groups, shares, strict=True):
-            used = np.bincount(group[[one.row for one in chosen]], minlength=int(group.max()) + 1)
-            open_rows &= used[group] < share
-        if not open_rows.any():
-            shares = [share + 1 for share in shares]
-            continue
-        row = int(np.where(open_rows, worth * nearest, -1).argmax())
+        allowed = guesses.within(slices.within(free))
+        row = int(np.where(allowed, worth * nearest, -1).argmax())
         chosen.append(Ranked(row, float(nearest[row])))
         distance = _distances(features, features[row : row + 1])[:, 0]
         nearest = distance if len(chosen) == 1 and not len(labelled) else np.minimum(nearest, distance)
+        slices.take(row)
+        guesses.take(row)
         free &= (np.abs(pool.places - pool.places[row]) >= apart).any(1)
     return chosen
 
 
-def _share(group: NDArray[np.integer], count: int) -> int:
-    """Return how many of `count` places each of the groups has at first: as many as any other, rounded up."""
-    return -(-count // max(len(np.unique(group)), 1))
+class _Shares:
+    """How many places each group has, a slice or a class: at first as many as any other, rounded up."""
+
+    def __init__(self, groups: NDArray[np.integer], count: int):
+        found, self.groups = np.unique(groups, return_inverse=True)
+        self.taken = np.zeros(len(found), int)
+        self.most = -(-count // max(len(found), 1))
+
+    def within(self, free: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Return which free rows, of which there is one at least, are of a group that has not had its share.
+
+        Where there is none, the shares of all grow until there is.
+        """
+        taken = self.taken[self.groups]
+        self.most = max(self.most, int(taken[free].min()) + 1)
+        return np.asarray(free & (taken < self.most))
+
+    def take(self, row: int) -> None:
+        """Count a row that was chosen."""
+        self.taken[self.groups[row]] += 1
 
 
 def _standardised(pool: Pool) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -88,10 +103,13 @@ def _spacing(features: NDArray[np.float64]) -> NDArray[np.float64]:
     if len(features) <= NEIGHBOURS:
         return np.ones(len(features))
     compared = np.unique(np.linspace(0, len(features) - 1, MOST_COMPARED).round().astype(int))
-    distances = _distances(features, features[compared])
-    distances[compared, np.arange(len(compared))] = np.inf  # a row is no neighbour of its own
-    nearest = np.partition(distances, NEIGHBOURS - 1, axis=1)[:, :NEIGHBOURS]
-    return np.asarray(np.maximum(nearest.mean(1), np.finfo(np.float64).tiny))
+    found = np.empty(len(features))
+    for start in range(0, len(features), _AT_ONCE):
+        rows = np.arange(start, min(start + _AT_ONCE, len(features)))
+        distances = _distances(features[rows], features[compared])
+        distances[rows[:, None] == compared] = np.inf  # a row is no neighbour of its own
+        found[rows] = np.partition(distances, NEIGHBOURS - 1, axis=1)[:, :NEIGHBOURS].mean(1)
+    return np.maximum(found, np.finfo(np.float64).tiny)
 
 
 def _distances(one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
