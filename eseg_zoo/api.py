@@ -220,17 +220,15 @@ class Model:
     ) -> list[Place]:
         """Return up to `count` places to label next, the best first: what the model is unsure of and has not seen.
 
-        `images` are one or several, `labels` what is painted in each so far: no place is suggested there, nor one that
-        looks like it. Without labels those that the model remembers of its training count. Places are spread over the
-        slices, and over the images; none is in padding, at the very border, or where classes meet. Of images above
-        some 16 megapixels a sample is read, the same one for the same `seed`.
+        `images` are one or several, `labels` what is painted in each so far: no place is suggested there, and those
+        that look like it come last. Without labels those that the model remembers of its training count. Places are
+        spread over slices, images and the classes of the map; none is in padding or at the very border. Of images above
+        16 megapixels (volumes: 6 megavoxels) a sample is read, the same one for the same `seed`.
 
         Raises `InputError` for images, labels and slices that do not fit, and where there is no place to label.
         """
         opened = self._open(images, Reading(axes, missing_chunks=missing_chunks))
-        painted: Sequence[LabelImage | None] = [None] * len(opened)
-        if labels is not None:
-            painted = self._open_labels(opened, labels, unlabelled, missing_chunks)
+        painted = None if labels is None else self._open_labels(opened, labels, unlabelled, missing_chunks)
         watch = Watch(progress)
         return suggest_places(
             self._predictor(device, False), opened, painted, count=count, slices=slices, seed=seed,

@@ -280,8 +280,8 @@ def suggest(
 ) -> None:
     """Tell where to label next: places that the model is unsure of, unlike what is labelled and unlike each other.
 
-    They are spread over the slices, and lie where a person can tell the class. Paint a short stroke at each, with the
-    class that you see, and train again. Of images above some 16 megapixels a sample is read.
+    They are spread over the slices and classes, and lie inside small regions, where a person can tell what is there.
+    Paint a short stroke at each, with the class that you see, and train again. Of very large images a sample is read.
     """
     from eseg_zoo.commands import suggest_files
     from eseg_zoo.inference.predict import Reading

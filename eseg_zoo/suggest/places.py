@@ -61,7 +61,7 @@ class Place:
 def suggest_places(
     predictor: Predictor,
     images: Sequence[Image],
-    labels: Sequence[LabelImage | None],
+    labels: Sequence[LabelImage] | None,
     *,
     count: int,
     slices: str | None = None,
@@ -70,10 +70,10 @@ def suggest_places(
 ) -> list[Place]:
     """Return up to `count` places where a label teaches most, the best first; the same ones for the same seed.
 
-    Places are those that the network is unsure of, unlike what is labelled and unlike each other, spread over the
-    slices. Without labels what is labelled is told by the landmarks of the model. Of large images a sample is read.
-    `progress` hears of parts done and their number. Raises `InputError` where `slices` or labels do not fit, and where
-    no place can be labelled.
+    Places are those that the network is unsure of, unlike what is labelled and unlike each other, and like much else in
+    the images; spread over the slices and the classes of the map (see `ranking`). Without labels what is labelled is
+    told by the landmarks of the model. Of large images a sample is read. `progress` hears of parts done and their
+    number. Raises `InputError` where `slices` or labels do not fit, and where no place can be labelled.
     """
     if count < 1:
         raise InputError(f"count is {count}; it must be at least 1")
@@ -128,16 +128,15 @@ class _Seen:
 
 
 def _source(
-    predictor: Predictor, images: Sequence[Image], labels: Sequence[LabelImage | None], slices: str | None
+    predictor: Predictor, images: Sequence[Image], labels: Sequence[LabelImage] | None, slices: str | None
 ) -> _Source:
-    dims = predictor.checkpoint.dims
     source = _Source([], [], {})
-    for number, (image, painted) in enumerate(zip(images, labels, strict=True)):
-        found = sections_of(image, dims)
+    for number, image in enumerate(images):
+        found = sections_of(image, predictor.checkpoint.dims)
         chosen = chosen_slices(slices, len(found), image.name, setting="slices")
-        anchors = painted.anchors() if painted else []
+        anchors = labels[number].anchors() if labels else []
         for index in chosen:
-            if painted:
+            if labels:
                 source.labelled[len(source.sections)] = anchors[index]
             source.sections.append(found[index])
             source.images.append(number)
@@ -195,16 +194,16 @@ def _ranked(predictor: Predictor, source: _Source, seen: Sequence[_Seen], count:
         features=np.concatenate([one.features for one in candidates]),
         labelled=np.concatenate([one.labelled for one in seen if one.labelled is not None]),
         slices=np.unique(where[:, :-2], axis=0, return_inverse=True)[1].reshape(-1),
+        guesses=np.concatenate([one.guesses for one in candidates]),
         places=where,
     )
-    guesses = np.concatenate([one.guesses for one in candidates])
     geometry = predictor.checkpoint.geometry
     chosen = rank(pool, count, apart=np.array([1, *(n + 1 for n in reach_of(geometry, APART * GAP))]))
     made = []
     for order, one in enumerate(chosen, start=1):
         number, *z, y, x = where[one.row].tolist()
         section = source.sections[number]
-        unsure, name = float(pool.uncertainty[one.row]), predictor.checkpoint.class_names[guesses[one.row]]
+        unsure, name = float(pool.uncertainty[one.row]), predictor.checkpoint.class_names[pool.guesses[one.row]]
         plane = z[0] if z else section.z or 0
         made.append(
             Place(section.image, source.images[number], order, section.t, plane, y, x, unsure, one.difference, name)

@@ -51,7 +51,7 @@ def test_maps_are_there_while_it_trains_and_are_those_of_the_model_that_stop_ret
         maps = live.preview({"z": 1}, what=["classes", "probabilities", "uncertainty"]).result(600)
         assert live.progress.state == "training"
         model = live.stop()
-    assert live.progress.state == "stopped"
+    assert live.wait().state == "stopped"
     assert maps.attrs["step"] >= 80
     assert maps.classes.dims == ("y", "x")
     assert maps.probabilities.dims == ("class", "y", "x")

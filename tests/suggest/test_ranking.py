@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from eseg_zoo.suggest.ranking import Pool, rank
+from eseg_zoo.suggest.ranking import MOST_COMPARED, NEIGHBOURS, Pool, rank
 
 FAR = np.array([1, 1])  # only the very same place is near
 
@@ -16,6 +16,7 @@ def pool(
     labelled: NDArray[np.floating] | None = None,
     slices: NDArray[np.integer] | None = None,
     places: NDArray[np.integer] | None = None,
+    guesses: NDArray[np.integer] | None = None,
 ) -> Pool:
     n = len(uncertainty)
     none = np.zeros((0, features.shape[1]))
@@ -25,6 +26,7 @@ def pool(
         features,
         none if labelled is None else labelled,
         np.zeros(n, int) if slices is None else slices,
+        np.zeros(n, int) if guesses is None else guesses,
         usual if places is None else places,
     )
 
@@ -39,6 +41,10 @@ def slow_order(given: Pool, count: int) -> list[tuple[int, float]]:
     scale = given.features.std(0) * np.sqrt(2 * given.features.shape[1])
     known = [row / scale for row in given.labelled]
     chosen: list[tuple[int, float]] = []
+    spacing = [
+        np.mean(sorted(np.linalg.norm((row - other) / scale) for other in given.features)[1 : NEIGHBOURS + 1])
+        for row in given.features
+    ]
     while len(chosen) < count:
         best: tuple[float, int, float] = (-1.0, -1, 0.0)
         for row in range(len(given.uncertainty)):
@@ -46,7 +52,7 @@ def slow_order(given: Pool, count: int) -> list[tuple[int, float]]:
                 continue
             at = given.features[row] / scale
             difference = min((float(np.linalg.norm(at - one)) for one in known), default=1.0)
-            score = float(given.uncertainty[row]) * difference
+            score = float(given.uncertainty[row]) * difference / float(spacing[row])
             if score > best[0]:
                 best = score, row, difference
         chosen.append((best[1], best[2]))
@@ -63,8 +69,8 @@ def test_the_order_is_that_of_the_definition() -> None:
         np.testing.assert_allclose([one.difference for one in found], [d for _, d in expected])
 
 
-def test_without_labels_the_most_uncertain_place_is_first() -> None:
-    given = random_pool(labels=0)
+def test_without_labels_the_most_uncertain_of_few_places_is_first() -> None:
+    given = random_pool(NEIGHBOURS, labels=0)
     assert rank(given, 1, apart=FAR)[0].row == int(given.uncertainty.argmax())
 
 
@@ -81,6 +87,20 @@ def test_twins_are_not_suggested_one_after_the_other() -> None:
     assert [one.row for one in found] == [0, 2, 1]
 
 
+def test_what_is_there_only_once_comes_after_what_is_common() -> None:
+    rng = np.random.default_rng(4)
+    features = np.concatenate([rng.normal(0, 1, (60, 2)), rng.normal(20, 1, (60, 2)), [[40.0, -40.0]]])
+    given = pool(np.full(121, 0.5), features, labelled=features[:60])
+    assert 60 <= rank(given, 1, apart=FAR)[0].row < 120, "the farthest is alone"
+
+
+def test_a_large_pool_is_ranked_by_a_sample_of_it() -> None:
+    given = random_pool(2 * MOST_COMPARED)
+    found = rank(given, 5, apart=FAR)
+    assert len({one.row for one in found}) == 5
+    assert all(given.uncertainty[one.row] > 0.5 for one in found)
+
+
 def test_every_slice_has_its_share_before_any_has_more() -> None:
     rng = np.random.default_rng(1)
     slices = np.repeat([0, 1, 2], 20)
@@ -88,6 +108,14 @@ def test_every_slice_has_its_share_before_any_has_more() -> None:
     given = pool(uncertainty, rng.normal(size=(60, 3)), slices=slices)
     found = rank(given, 6, apart=FAR)
     assert np.bincount(slices[[one.row for one in found]]).tolist() == [2, 2, 2]
+
+
+def test_every_class_of_the_map_has_its_share_however_rare_it_is() -> None:
+    rng = np.random.default_rng(1)
+    guesses = np.array([0] * 90 + [2] * 10)  # class 1 is nowhere
+    uncertainty = np.where(guesses == 0, 1.0, 0.01) * rng.random(100)
+    found = rank(pool(uncertainty, rng.normal(size=(100, 3)), guesses=guesses), 6, apart=FAR)
+    assert np.bincount(guesses[[one.row for one in found]]).tolist() == [3, 0, 3]
 
 
 def test_a_slice_gives_more_than_its_share_where_the_others_have_none_left() -> None:
