@@ -184,7 +184,7 @@ def with_labels(data: TrainingData, run: Run, pairs: Sequence[LabelledImage]) ->
             chosen[use] += [first + number for number in numbers]
         anchors |= enumerate(pair.labels.anchors(first=first), start=first)
     training, validation = split_labels(anchors, chosen, run)
-    return replace(data, training=training, validation=validation)
+    return replace(data, training=training, validation=validation, colours=_colours(run, pairs[0].labels.classes))
 
 
 def _in_memory(pairs: Sequence[LabelledImage]) -> list[LabelledImage]:

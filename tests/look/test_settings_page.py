@@ -31,7 +31,7 @@ def test_every_key_has_its_default_its_type_and_its_meaning() -> None:
 @pytest.mark.parametrize(
     ("key", "kind", "default", "presets"),
     [
-        ("training.steps", "integer from 1", "20000", {"small": "1000, in 3D 500"}),
+        ("training.steps", "integer from 0", "20000", {"small": "1000, in 3D 500"}),
         ("training.batch_size", "integer from 1", "128, in 3D 32", {"small": "32, in 3D 16"}),
         ("training.learning_rate", "number above 0", "0.002", {"paper": "3.0e-05"}),
         ("training.precision", "32-true or bf16-mixed or 16-mixed", "32-true", {}),

@@ -135,7 +135,15 @@ def test_a_summary_counts_pixels_strokes_and_slices_of_each_class() -> None:
     labels[1, 1, 20:25, 9], labels[1, 1, 30:35, 9] = 2, 2
     for dims in (2, 3):
         run = Run.checked(
-            {"images": "a", "labels": "a", "classes": CLASSES, "out": "out", "network": {"dims": dims}}, "run"
+            {
+                "images": "a",
+                "labels": "a",
+                "classes": CLASSES,
+                "out": "out",
+                "network": {"dims": dims},
+                "training": {"validation_fraction": 0.1},
+            },
+            "run",
         )
         image = open_image(textured(2, 3, 40, 40), axes="tzyx", name="a")
         data = read_labels(run, open_pairs(run, [image], [labels]))
