@@ -236,7 +236,7 @@ def _axes(path: Path, stated: Any) -> list[tuple[str, str | None]]:
         return []
     names = [name for name, _ in axes]
     if not set(names) <= set(AXES) or len(set(names)) < len(names):
-        raise InputError(f"{path} has the axes {', '.join(names)}; each must be one of {', '.join(AXES)}")
+        raise InputError(f"{path} has the axes {shown(', '.join(names))}; each must be one of {', '.join(AXES)}")
     return axes
 
 

@@ -22,7 +22,7 @@ _NEAR = 0.01  # share by which the pixel sizes of a level and an image may diffe
 def label_image_in(path: Path) -> Path:
     """Return the label image that a Zarr means: the only one in its `labels`, or itself where it has none.
 
-    Raises `InputError` that lists them where it has several.
+    Raises `InputError` that lists them where it has several, and where its `labels` list none that is there.
     """
     folder = path / "labels"
     if not is_zarr(folder):
@@ -33,7 +33,9 @@ def label_image_in(path: Path) -> Path:
     names = [name for name in named if is_zarr(folder / name) and ".." not in Path(name).parts]
     if len(names) > 1:
         raise InputError(f"{path} holds the labels {', '.join(names)}; name one, such as {folder / names[0]}")
-    return folder / names[0] if names else path
+    if not names:
+        raise InputError(f"{path} has a folder of labels that lists none; name the label image, such as {folder}/NAME")
+    return folder / names[0]
 
 
 def classes_in(path: Path) -> tuple[LabelClass, ...]:
@@ -60,6 +62,8 @@ def level_for(path: Path, image: Image) -> int | None:
     if not isinstance(node, zarr.Group) or not attributes_of(node).get("multiscales"):
         return None
     levels, _ = read_levels(path, node)
+    if any(len(level.axes) != len(level.shape) for level in levels):
+        return 0  # whoever opens it says what does not fit
     expected = {axis: n for axis, n in image.sizes.items() if axis != "c"}
     for number, level in enumerate(levels):
         if dict.fromkeys(expected, 1) | dict(zip(level.axes, level.shape, strict=True)) == expected:
