@@ -6,6 +6,7 @@ trees leaves a forest underconfident, and a prior correction of such probabiliti
 0-11, two seeds). The exponent itself never changes the argmax.
 """
 
+from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -57,8 +58,8 @@ class PixelForest:
             trees, min_samples_leaf=min_samples_leaf, class_weight="balanced", random_state=seed, n_jobs=n_jobs
         )
 
-    def fit(self, images: NDArray[Any], labels: NDArray[Any], classes: int) -> Self:
-        """Return this forest, fitted to images (z, y, x) at labels (z, y, x): 0 not labelled, else 1 ... classes.
+    def fit(self, images: Sequence[NDArray[Any]], labels: Sequence[NDArray[Any]], classes: int) -> Self:
+        """Return this forest, fitted to slices (y, x) at labels (y, x) of each: 0 not labelled, else 1 ... classes.
 
         With labels in a single slice the exponent stays 1. Raises ValueError unless exactly these classes have
         labelled pixels.

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
 
 from eseg_zoo.checkpoint import Checkpoint, Class
 from eseg_zoo.config import Run, load_run
-from eseg_zoo.errors import ConfigError, InputError
+from eseg_zoo.errors import ConfigError
 from eseg_zoo.images.image import Image, tell
-from eseg_zoo.images.opening import open_image
 from eseg_zoo.images.writers import MemoryWriter
 from eseg_zoo.inference.evaluate import Evaluation, evaluate_images
 from eseg_zoo.inference.jobs import WantedMaps
@@ -31,9 +30,15 @@ from eseg_zoo.inference.predict import (
     run_plan,
     targets_of,
 )
+from eseg_zoo.label_files import label_lists
 from eseg_zoo.labels.label_image import LabelImage
+from eseg_zoo.labels.opening import LabelReading, given_labels, open_labels
 from eseg_zoo.progress import Progress, Watch
+from eseg_zoo.suggest.places import Place, suggest_places
 from eseg_zoo.training.data import LabelledImage, open_pairs
+
+if TYPE_CHECKING:
+    from eseg_zoo.training.warm import WarmStart
 
 Callback = Callable[[Progress], None]
 
@@ -183,34 +188,14 @@ class Model:
     ) -> Evaluation:
         """Return how well the maps of images agree with labels, over labelled pixels only.
 
-        `images` and `labels` are one each, or lists of equal length; `unlabelled` is the label value that means 'not
-        labelled', by default that of training. Raises `InputError` for images and labels that do not fit, and where
+        `images` is one or a list, and `labels` what they may be in `train`; classes that a label file names are matched
+        to those of the model by name. `unlabelled` is the label value that means 'not labelled', by default that of
+        training. Raises `InputError` for images and labels that do not fit, and where
         no pixel is labelled.
         """
         predictor, watch = self._predictor(device, tta), Watch(progress)
-        given, given_labels = as_list(images), as_list(labels)
-        if len(given) != len(given_labels):
-            raise InputError(f"there are {len(given)} images but {len(given_labels)} label images")
-        pairs = []
-        for number, (image, truth) in enumerate(zip(given, given_labels, strict=True)):
-            found = open_for(
-                self.checkpoint,
-                image,
-                Reading(axes, missing_chunks=missing_chunks),
-                name=_name(f"images[{number}]", image),
-            )
-            opened = open_image(
-                truth, usual_axes=found.axes.replace("c", ""), allow_missing=missing_chunks,
-                name=_name(f"labels[{number}]", truth),
-            )  # fmt: skip
-            values = LabelImage.of(
-                opened,
-                found,
-                classes={one.value: one.name for one in self.classes},
-                unlabelled=self.checkpoint.unlabelled if unlabelled is None else unlabelled,
-                dims=self.dims,
-            )
-            pairs.append((found, values))
+        opened = self._open(images, Reading(axes, missing_chunks=missing_chunks))
+        pairs = list(zip(opened, self._open_labels(opened, labels, unlabelled, missing_chunks), strict=True))
         return evaluate_images(
             predictor,
             pairs,
@@ -218,6 +203,88 @@ class Model:
             tile=tile,
             progress=lambda done, total: watch.report_or_stop("evaluation", done, total),
         )
+
+    def suggest(
+        self,
+        images: Any,
+        labels: Any = None,
+        *,
+        count: int = 10,
+        axes: str | None = None,
+        slices: str | None = None,
+        unlabelled: int | None = None,
+        missing_chunks: bool = False,
+        seed: int = 0,
+        device: str | None = None,
+        progress: Callback | None = None,
+    ) -> list[Place]:
+        """Return up to `count` places to label next, the best first: what the model is unsure of and has not seen.
+
+        `images` are one or several, `labels` what is painted in each so far: no place is suggested there, nor one that
+        looks like it. Without labels those that the model remembers of its training count. Places are spread over the
+        slices, and over the images; none is in padding, at the very border, or where classes meet. Of images above
+        some 16 megapixels a sample is read, the same one for the same `seed`.
+
+        Raises `InputError` for images, labels and slices that do not fit, and where there is no place to label.
+        """
+        opened = self._open(images, Reading(axes, missing_chunks=missing_chunks))
+        painted: Sequence[LabelImage | None] = [None] * len(opened)
+        if labels is not None:
+            painted = self._open_labels(opened, labels, unlabelled, missing_chunks)
+        watch = Watch(progress)
+        return suggest_places(
+            self._predictor(device, False), opened, painted, count=count, slices=slices, seed=seed,
+            progress=lambda done, total: watch.report_or_stop("suggestion", done, total),
+        )  # fmt: skip
+
+    def _open(self, images: Any, reading: Reading) -> list[Image]:
+        """Return images opened and checked against the model."""
+        given = enumerate(as_list(images))
+        return [open_for(self.checkpoint, one, reading, name=_name(f"images[{number}]", one)) for number, one in given]
+
+    def _open_labels(
+        self, images: Sequence[Image], labels: Any, unlabelled: int | None, missing_chunks: bool
+    ) -> list[LabelImage]:
+        """Return the labels of each image; raises `InputError` where they do not fit."""
+        reading = LabelReading(
+            classes={one.value: one.name for one in self.classes},
+            unlabelled=self.checkpoint.unlabelled if unlabelled is None else unlabelled,
+            dims=self.dims,
+            allow_missing=missing_chunks,
+        )
+        return open_labels(images, given_labels(label_lists(labels, len(images))), reading)
+
+    def train(
+        self,
+        images: Any,
+        labels: Any,
+        *,
+        out: str | PathLike[str] | None = None,
+        force: bool = False,
+        resume: bool = False,
+        progress: Callback | None = None,
+        **settings: Any,
+    ) -> Model:
+        """Return a new model that goes on from this one with these images and labels; this one stays as it is.
+
+        `classes`, `unlabelled` and, for arrays, `axes` are by default the model's. See the function `train` for the
+        rest, and for what it raises.
+        """
+        return train(
+            images, labels, start_from=self, out=out, force=force, resume=resume, progress=progress,
+            **self.own_settings(images) | settings,
+        )  # fmt: skip
+
+    def own_settings(self, images: Any) -> dict[str, Any]:
+        """Return the settings of its training that a further one shares, where that does not say them."""
+        shared: dict[str, Any] = {
+            "classes": {one.value: one.name for one in self.classes},
+            "unlabelled": self.checkpoint.unlabelled,
+        }
+        # Files state their axes, or are asked for them; of an array only the number is known.
+        if all(isinstance(image, np.ndarray) and image.ndim == len(self.axes) for image in as_list(images)):
+            shared["axes"] = self.axes
+        return shared
 
     def _predictor(self, device: str | None, tta: bool) -> Predictor:
         key = device, tta
@@ -230,6 +297,7 @@ def train(
     images: Any,
     labels: Any = None,
     *,
+    start_from: Model | str | PathLike[str] | None = None,
     out: str | PathLike[str] | None = None,
     force: bool = False,
     resume: bool = False,
@@ -239,9 +307,13 @@ def train(
     """Train a model and return it.
 
     Either `train("run.yaml")`, or `train(images, labels, classes={1: "membrane", 2: "cytoplasm"})` with one image and
-    its labels, or lists of them: paths or arrays. All further settings are keyword arguments named as in the YAML
-    file, such as `axes="zyx"`, `preset="small"` or `training={"steps": 200}`; beside a YAML file they replace what
-    stands there.
+    its labels, or lists of them: paths or arrays. Labels may be label files of all kinds, several for an image in a
+    list of their own, and mappings as in the YAML file, such as `{"file": array, "offset": {"z": 3}}`. All further
+    settings are keyword arguments named as in the YAML file, such as `axes="zyx"`, `preset="small"` or
+    `training={"steps": 200}`; beside a YAML file they replace what stands there.
+
+    From the model `start_from`, or its file, the training goes on in a fifth of the usual steps: with more or other
+    labels, images and classes, which are matched by name. The network keeps its shape.
 
     `out` gets `model.pt`, `metrics.csv` and the checkpoints; without it nothing is left on disk. `progress` is called
     at every step; its `stop` ends the training, which then returns its best model so far. `resume` goes on with an
@@ -253,6 +325,7 @@ def train(
     """
     from eseg_zoo.training.run import train_run  # Lightning takes seconds to import; nothing else needs it
 
+    start = None if start_from is None else start_of(start_from)
     with ExitStack() as stack:
         if out is None and not _is_run_file(images, labels):
             out = stack.enter_context(tempfile.TemporaryDirectory(prefix="eseg_zoo_"))
@@ -261,11 +334,11 @@ def train(
         if _is_run_file(images, labels):
             run, pairs = load_run(Path(images), settings), None
         else:
-            run, pairs = _run_of(images, labels, settings)
+            run, pairs = run_of(images, labels, settings, start)
         if run.training.distributed:
             devices = run.training.devices
             raise ConfigError(f"training.devices is {devices}; several processes need the command, eseg train")
-        return Model.load(train_run(run, pairs, force=force, resume=resume, watch=Watch(progress)))
+        return Model.load(train_run(run, pairs, start=start, force=force, resume=resume, watch=Watch(progress)))
 
 
 def _is_run_file(images: Any, labels: Any) -> bool:
@@ -273,17 +346,30 @@ def _is_run_file(images: Any, labels: Any) -> bool:
     return labels is None and isinstance(images, (str, PathLike)) and Path(images).suffix.lower() in {".yaml", ".yml"}
 
 
-def _run_of(images: Any, labels: Any, settings: Mapping[str, Any]) -> tuple[Run, list[LabelledImage]]:
-    """Return the settings of a training on these images and labels, and both opened; arrays get names."""
+def start_of(given: Model | str | PathLike[str]) -> WarmStart:
+    """Return a model, or the one in a file, as the start of a training."""
+    from eseg_zoo.training.warm import WarmStart
+
+    return WarmStart(given.checkpoint) if isinstance(given, Model) else WarmStart.load(Path(given))
+
+
+def settings_of(images: Any, labels: Any, settings: Mapping[str, Any], start: WarmStart | None) -> Run:
+    """Return the settings of a training on these images and labels; arrays get names."""
     if labels is None:
         raise ConfigError("labels is missing: give train a YAML file, or images and their labels")
-    given = {"images": as_list(images), "labels": as_list(labels)}
-    named = {
-        kind: [one if _name(kind, one) is None else f"{kind}[{number}]" for number, one in enumerate(ones)]
-        for kind, ones in given.items()
-    }
-    run = Run.checked({**named, **settings}, "train")
-    return run, open_pairs(run, given["images"], given["labels"])
+    opened = as_list(images)
+    named = [one if _name("", one) is None else f"images[{number}]" for number, one in enumerate(opened)]
+    said = [[one.said for one in entry] for entry in given_labels(label_lists(labels, len(opened)))]
+    run = Run.checked({"images": named, "labels": said, **settings}, "train")
+    return start.settings(run) if start else run
+
+
+def run_of(
+    images: Any, labels: Any, settings: Mapping[str, Any], start: WarmStart | None
+) -> tuple[Run, list[LabelledImage]]:
+    """Return the settings of a training on these images and labels, and both opened."""
+    run = settings_of(images, labels, settings, start)
+    return run, open_pairs(run, as_list(images), labels)
 
 
 def as_list(given: Any) -> list[Any]:

@@ -22,13 +22,14 @@ import torch
 from torch import Tensor
 
 from eseg_zoo.checkpoint_fields import check_fields
+from eseg_zoo.colours import class_colours
 from eseg_zoo.errors import CheckpointError, OutputError, shown
 from eseg_zoo.model.dense import Architecture, DenseSegmenter, Geometry
 from eseg_zoo.model.hvae import HVAE
 from eseg_zoo.output import replacing
 from eseg_zoo.paths import missing, require_model
 
-FORMAT = 3
+FORMAT = 4
 _MAGIC = "eseg_zoo checkpoint"
 # What torch and zipfile raise for damaged files.
 _DAMAGE = (
@@ -44,6 +45,7 @@ class Class:
     name: str
     value: int  # in label images and class maps
     frequency: float  # in the data, above 0; all together are 1. The correction in the segmenter aims at it
+    colour: str  # in maps and pictures, `#rrggbb`
 
 
 @dataclass(frozen=True)
@@ -163,13 +165,17 @@ class Checkpoint:
             raise CheckpointError(f"{path} is not an eseg_zoo checkpoint, or is truncated") from error
         if not isinstance(content, dict) or content.get("magic") != _MAGIC:
             raise CheckpointError(f"{path} is a torch file, but not an eseg_zoo checkpoint")
-        if not isinstance(content.get("format"), int) or content["format"] not in (2, FORMAT):
+        if not isinstance(content.get("format"), int) or content["format"] not in (2, 3, FORMAT):
             raise CheckpointError(
-                f"{path} has checkpoint format {shown(content.get('format'))}; this version of eseg_zoo reads 2 and "
+                f"{path} has checkpoint format {shown(content.get('format'))}; this version of eseg_zoo reads 2, 3 and "
                 f"{FORMAT}"
             )
         try:
-            return _of_plain(content if content["format"] == FORMAT else _from_format_2(content))
+            if content["format"] == 2:
+                content = _from_format_2(content)
+            if content["format"] == 3:
+                content = _from_format_3(content)
+            return _of_plain(content)
         except KeyError as error:
             raise CheckpointError(f"{path} is damaged: {error.args[0]} is missing") from error
         except (TypeError, ValueError) as error:
@@ -218,4 +224,12 @@ def _of_plain(content: dict[str, Any]) -> Checkpoint:
 def _from_format_2(content: dict[str, Any]) -> dict[str, Any]:
     """Return the content as format 3 has it; format 2 has the classes in three tuples."""
     columns = zip(content["class_names"], content["class_values"], content["class_frequencies"], strict=True)
-    return content | {"classes": [asdict(Class(*column)) for column in columns]}
+    classes = [dict(zip(("name", "value", "frequency"), column, strict=True)) for column in columns]
+    return content | {"format": 3, "classes": classes}
+
+
+def _from_format_3(content: dict[str, Any]) -> dict[str, Any]:
+    """Return the content as format 4 has it; in format 3 classes have no colours."""
+    colours = class_colours(len(content["classes"]))
+    classes = [one | {"colour": colour} for one, colour in zip(content["classes"], colours, strict=True)]
+    return content | {"format": FORMAT, "classes": classes}

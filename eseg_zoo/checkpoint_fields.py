@@ -16,7 +16,7 @@ from torch import Tensor
 from eseg_zoo.errors import shown
 from eseg_zoo.model.dense import Architecture, DenseSegmenter
 from eseg_zoo.model.hvae import HVAE
-from eseg_zoo.names import plain_name
+from eseg_zoo.names import plain_colour, plain_name
 
 # Far more than any network has that was ever trained, and few enough to be built at once.
 _LEVELS, _WIDTH, _KERNEL, _WEIGHTS = 8, 4096, 15, 2**28
@@ -113,6 +113,7 @@ class ClassFields(_Strict):
     name: _Name
     value: int = Field(ge=0, le=65535)
     frequency: _Positive
+    colour: Annotated[str, AfterValidator(plain_colour)]
 
 
 class TrainingFields(_Strict):

@@ -1,4 +1,4 @@
-"""The command line: eseg train | predict | evaluate | export | demo. It is a thin layer over the API.
+"""The command line: eseg train | predict | evaluate | suggest | export | demo. It is a thin layer over the API.
 
 Results go to stdout, progress and errors to stderr. What a verb needs is imported when it runs, because torch and
 Lightning take seconds. Packages beside this one add verbs by the entry points `eseg.commands`.
@@ -91,6 +91,10 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with an unfinished training; with more steps in RUN, extend it.")
     ] = False,
+    start_from: Annotated[
+        Path | None,
+        typer.Option("--from", help="Go on from this model.pt, with the images, labels and classes of RUN."),
+    ] = None,
     missing_chunks: MissingChunks = False,
     force: Force = False,
 ) -> None:
@@ -103,7 +107,7 @@ def train(
         refuse_begun(settings, force=force, resume=resume)
     from eseg_zoo.commands import train_files  # torch and Lightning take seconds: mistakes are told before
 
-    train_files(settings, force=force, resume=resume)
+    train_files(settings, start_from=start_from, force=force, resume=resume)
 
 
 @app.command()
@@ -177,6 +181,42 @@ def evaluate(
         model, images, labels, reading=Reading(axes, missing_chunks=missing_chunks, slices=slices),
         unlabelled=unlabelled, json_file=json_file, reliability=reliability, tile=tile, tta=tta, device=device,
         force=force,
+    )  # fmt: skip
+
+
+@app.command()
+def suggest(
+    model: Annotated[Path, typer.Argument(help="model.pt")],
+    images: Annotated[list[Path], typer.Argument(help="Images to choose places in, of any size.")],
+    out: Annotated[Path, typer.Option(help="Points for napari, a .csv; of several images one each, with its name.")],
+    labels: Annotated[
+        list[Path] | None,
+        typer.Option(help="What is labelled so far, for each image; by default what the model remembers of it."),
+    ] = None,
+    count: Annotated[int, typer.Option(min=1, help="How many places to suggest.")] = 10,
+    rois: Annotated[Path | None, typer.Option(help="Write ROIs for ImageJ and Fiji too, a .zip.")] = None,
+    pictures: Annotated[Path | None, typer.Option(help="Write a picture of each place into this folder.")] = None,
+    axes: Axes = None,
+    slices: Slices = None,
+    unlabelled: Annotated[
+        int | None, typer.Option(help="Label value that means 'not labelled'; by default as in training.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Which parts of a large image are looked at.")] = 0,
+    device: Device = None,
+    missing_chunks: MissingChunks = False,
+    force: Force = False,
+) -> None:
+    """Tell where to label next: places that the model is unsure of, unlike what is labelled and unlike each other.
+
+    They are spread over the slices, and lie where a person can tell the class. Paint a short stroke at each, with the
+    class that you see, and train again. Of images above some 16 megapixels a sample is read.
+    """
+    from eseg_zoo.commands import suggest_files
+    from eseg_zoo.inference.predict import Reading
+
+    suggest_files(
+        model, images, labels, out=out, rois=rois, pictures=pictures, count=count, unlabelled=unlabelled, seed=seed,
+        reading=Reading(axes, missing_chunks=missing_chunks, slices=slices), device=device, force=force,
     )  # fmt: skip
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.table import Table
 
-from eseg_zoo.api import Model
+from eseg_zoo.api import Model, start_of
 from eseg_zoo.checkpoint import TrainingRecord
 from eseg_zoo.config import Run
 from eseg_zoo.console import Tenths, TrainingBars, part_progress, plain_console, shown
@@ -30,14 +30,15 @@ from eseg_zoo.output import make_folder, refuse_existing, refuse_inputs, refuse_
 from eseg_zoo.progress import Progress, Watch
 
 
-def train_files(run: Run, *, force: bool, resume: bool) -> None:
-    """Train, and print the figures of the finished model, where it is, and what to do with it."""
+def train_files(run: Run, *, start_from: Path | None = None, force: bool, resume: bool) -> None:
+    """Train, from the model in `start_from` if there is one, and print the figures of the finished model, where it is, and what to do with it."""
     # Lightning takes seconds to import; no other verb needs it.
     from eseg_zoo.training.processes import is_first
     from eseg_zoo.training.run import train_run
 
+    start = None if start_from is None else start_of(start_from)
     with TrainingBars() as bars:
-        target = train_run(run, force=force, resume=resume, watch=Watch(bars))
+        target = train_run(run, start=start, force=force, resume=resume, watch=Watch(bars))
     if run.training.distributed and not is_first():
         return
     model = Model.load(target)
@@ -159,3 +160,35 @@ def _tables(evaluation: Evaluation) -> list[Table]:
     calibration.add_row("  without the temperature", shown(evaluation.reliability_without_temperature.error))
     calibration.add_row("AUROC of the uncertainty against error", shown(evaluation.ranking.auroc))
     return [dice, confusion, calibration]
+
+
+def suggest_files(
+    model: Path, images: list[Path], labels: list[Path] | None, *, out: Path, rois: Path | None, pictures: Path | None,
+    count: int, unlabelled: int | None, seed: int, reading: Reading, device: str | None, force: bool,
+) -> None:  # fmt: skip
+    """Print where to label next, and write it as points, ROIs and pictures."""
+    from eseg_zoo.suggest.files import SuggestionFiles
+
+    loaded = Model.load(model)
+    files = SuggestionFiles.of([str(path) for path in images], out, rois, pictures, count=count)
+    for target in files.all:
+        refuse_existing(target, force=force)
+        refuse_other_than_file(target)
+    read = [*images, *(labels or [])]
+    refuse_inputs(files.all, [model, *(file for path in read for file in files_of_source(str(path)))])
+    with part_progress() as bars:
+        task = bars.add_task("looking", total=None)
+
+        def report(progress: Progress) -> None:
+            bars.update(task, completed=progress.done, total=progress.total)
+
+        places = loaded.suggest(
+            images, labels, count=count, axes=reading.axes, slices=reading.slices, unlabelled=unlabelled,
+            missing_chunks=reading.missing_chunks, seed=seed, device=device, progress=report,
+        )  # fmt: skip
+    table = Table("", "place", "uncertainty", "difference")
+    for place in places:
+        table.add_row(str(place.rank), place.tell(), shown(place.uncertainty), shown(place.difference))
+    plain_console().print(table)
+    for path in files.write(Predictor(loaded.checkpoint, device=device), places, force=force):
+        plain_console().print(f"{path}", soft_wrap=True)

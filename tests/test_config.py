@@ -61,9 +61,9 @@ def test_the_smallest_run_is_complete(tmp_path: Path) -> None:
     assert run.images == [tmp_path / "raw.tif"]
 
 
-def test_the_keys_of_the_smallest_run_are_all_needed_but_the_preset_and_axes_that_files_say(tmp_path: Path) -> None:
+def test_the_keys_of_the_smallest_run_are_all_needed_but_the_preset_and_what_files_say(tmp_path: Path) -> None:
     path, values = tmp_path / "run.yaml", yaml.safe_load(SMALLEST_RUN)
-    for key in values.keys() - {"preset", "axes"}:
+    for key in values.keys() - {"preset", "axes", "classes"}:
         path.write_text(yaml.safe_dump({k: v for k, v in values.items() if k != key}))
         with pytest.raises(ConfigError) as caught:
             load_run(path)
@@ -112,7 +112,8 @@ def test_relative_paths_start_from_the_folder_of_the_yaml(tmp_path: Path, monkey
     write_run(folder, images=["a.tif", "/data/b.tif"], labels=["../a.tif", "l.tif"], out="runs/first")
     run = load_run(Path("project/run.yaml"))
     assert run.images == [Path("project/a.tif"), Path("/data/b.tif")]
-    assert run.labels == [Path("project/../a.tif"), Path("project/l.tif")]
+    files = [[one.file for one in files] for files in run.labels]
+    assert files == [[Path("project/../a.tif")], [Path("project/l.tif")]]
     assert run.out == Path("project/runs/first")
 
 
@@ -303,7 +304,15 @@ def test_a_value_out_of_range_is_named_with_its_limit(
             {"channels": ["nuclei", "cytoplasm"]},
             "channels names 2 (nuclei, cytoplasm), but axes is 'zyx'; it must then have c",
         ),
-        ({"images": ["a.tif", "b.tif"]}, "there are 2 images but 1 label images"),
+        (
+            {"images": ["a.tif", "b.tif", "c.tif"], "labels": ["d.tif", "e.tif"]},
+            "there are 3 images but 2 entries in labels; give one for each image, which is a list where an image has "
+            "several label files",
+        ),
+        (
+            {"colours": {"nucleus": "#ff0000"}},
+            "colours names nucleus, which is no class; they are membrane, cytoplasm, mitochondrion",
+        ),
         ({"network": {"latents": 1}}, "3 classes need network.latents of at least 2"),
         (
             {"frequencies": {"membrane": 1.0}},

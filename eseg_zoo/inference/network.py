@@ -18,6 +18,7 @@ from eseg_zoo.allocator import keep_freed_memory
 from eseg_zoo.checkpoint import Checkpoint
 from eseg_zoo.errors import InputError
 from eseg_zoo.model.dense import DenseSegmenter, fold_standardisation
+from eseg_zoo.model.hvae import crop_to_cells
 from eseg_zoo.patches.geometry import Symmetry
 
 _loading = Lock()
@@ -90,6 +91,16 @@ class Predictor:
             return torch.cat([self.segmenter.corrected(logits).softmax(1), plain.softmax(1)], 1)
 
         return tuple(np.split(self._averaged(padded, both), 2))
+
+    def logits_and_latents(self, padded: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return `logits`, and the latent means of all levels (levels * latents, *cells of the finest level)."""
+        segmenter, geometry = self.segmenter, self.segmenter.geometry
+        with torch.inference_mode():
+            image = segmenter.normalise(torch.from_numpy(padded)[None].to(self.device))
+            means, stem = segmenter.classifier.recognition.means(image)
+            latents = crop_to_cells(segmenter.classifier.head.column(means), geometry, 0)
+            logits = segmenter.classifier.head(means, stem)
+        return logits[0].cpu().numpy(), latents[0].cpu().numpy()
 
     def _averaged(self, padded: NDArray[np.float32], output: Callable[[Tensor], Tensor]) -> NDArray[np.float32]:
         """Return the mean of `output` of the logits over all views."""

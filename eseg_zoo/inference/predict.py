@@ -217,7 +217,7 @@ class MapPlan:
             tuple(first[axis] for axis in axes),
             tuple(chunk[axis] for axis in axes),
             tuple(given[axis].moved(first[axis]) for axis in axes),
-            Described(classes, tuple(channels), wanted.dtype.name),
+            Described(classes, tuple(channels), wanted.dtype.name, tuple(one.colour for one in checkpoint.classes)),
         )
 
     def writer(self, targets: dict[str, Path], *, force: bool, owner: Owner | None = None) -> FileWriter:

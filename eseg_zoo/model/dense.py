@@ -424,12 +424,16 @@ class Head(nn.Module):
 
     def forward(self, means: list[Tensor], stem: Tensor) -> Tensor:
         """Return logits (b, classes, *pixels of the cells) from the means, finest first, and the stem's features."""
+        coarse = self.to_pixels(self.reduce(F.relu(self.hidden(self.column(means)), inplace=True)))
+        logits: Tensor = self.classify(F.relu(self.sharpen(stem).add_(coarse), inplace=True))
+        return logits
+
+    def column(self, means: list[Tensor]) -> Tensor:
+        """Return the means of all levels at the finest level's locations, (b, levels * latents, *its cells)."""
         column = means[-1]
         for upsample, mean in zip(reversed(self.upsamples), reversed(means[:-1]), strict=True):
             column = torch.cat([mean, upsample(column)], 1)
-        coarse = self.to_pixels(self.reduce(F.relu(self.hidden(column), inplace=True)))
-        logits: Tensor = self.classify(F.relu(self.sharpen(stem).add_(coarse), inplace=True))
-        return logits
+        return column
 
 
 class Classifier(nn.Module):

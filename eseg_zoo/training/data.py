@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isclose, prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from eseg_zoo.colours import class_colours
 from eseg_zoo.config import Run
-from eseg_zoo.errors import AbsentPartsError, InputError
+from eseg_zoo.errors import InputError
 from eseg_zoo.images.blocks import keep_blocks, load
 from eseg_zoo.images.channels import name_channels, tell_count
 from eseg_zoo.images.image import Image
 from eseg_zoo.images.opening import open_image
 from eseg_zoo.images.slices import chosen_slices
+from eseg_zoo.label_files import label_lists
 from eseg_zoo.labels.label_image import LabelImage
+from eseg_zoo.labels.opening import LabelReading, given_labels, open_labels
+from eseg_zoo.labels.painted import LabelClass
 from eseg_zoo.memory import free_memory
 from eseg_zoo.patches.anchors import AnchorSet
 from eseg_zoo.patches.geometry import PatchGeometry
@@ -36,6 +40,8 @@ SAME_SIZE = 0.01
 # last are kept, in so many bytes for each process.
 LOADED_SHARE = 0.25
 KEPT_BYTES = 512 << 20
+# Fewer held-out pixels, or strokes of a class, than these judge nothing: all of them are learnt from.
+FEWEST_HELD_OUT, FEWEST_STROKES = 15, 5
 
 
 @dataclass(frozen=True)
@@ -59,6 +65,7 @@ class TrainingData:
     channel_names: tuple[str, ...]
     statistics: Statistics
     voxel_size: dict[str, float]
+    colours: tuple[str, ...]  # of the classes, in the order of the run
 
     @property
     def labelled_fraction(self) -> float:
@@ -77,42 +84,31 @@ class TrainingData:
         return PatchSource(geometry, self.sections, self.contents, self.statistics)
 
 
-def open_pairs(
-    run: Run, images: Sequence[Any] | None = None, labels: Sequence[Any] | None = None
-) -> list[LabelledImage]:
+def open_pairs(run: Run, images: Sequence[Any] | None = None, labels: Any = None) -> list[LabelledImage]:
     """Return the images of a run with their labels: those in its files, or these, which may be arrays.
+
+    `labels` are a label file for each image, or what else `labels` of a run may be.
 
     Raises `InputError` for files that are missing, unreadable or do not fit each other.
     """
-    pairs = []
-    for number, (given, given_labels) in enumerate(zip(images or run.images, labels or run.labels, strict=True)):
-        image = open_image(given, axes=run.axes, allow_missing=run.missing_chunks, name=_name("images", number, given))
+    opened = []
+    for number, given in enumerate(images or run.images):
+        name = None if isinstance(given, (str, Path, Image)) else f"images[{number}]"
+        image = open_image(given, axes=run.axes, allow_missing=run.missing_chunks, name=name)
         log.info("%s: %s", image.name, image.describe())
-        found = _open_labels(run, given_labels, image, _name("labels", number, given_labels))
-        values = LabelImage.of(found, image, classes=run.classes, unlabelled=run.unlabelled, dims=run.network.dims)
-        pairs.append(LabelledImage(image, values))
-    return pairs
+        opened.append(image)
+    files = given_labels(run.labels if labels is None else label_lists(labels, len(opened)))
+    reading = LabelReading(run.classes, run.unlabelled, run.network.dims, run.missing_chunks)
+    pairs = zip(opened, open_labels(opened, files, reading), strict=True)
+    return [LabelledImage(image, found) for image, found in pairs]
 
 
-def _open_labels(run: Run, given: Any, image: Image, name: str | None) -> Image:
-    """Return the label image of an image.
+def with_classes(run: Run, pairs: Sequence[LabelledImage]) -> Run:
+    """Return the run with the classes that the label files name, where it gives none itself.
 
-    Of a few strokes in a large Zarr or HDF5 file most chunks hold nothing and were never written: there nothing is
-    labelled, and that is told, because a file that was not copied whole looks the same.
+    Raises `ConfigError` where they do not go together with the other settings.
     """
-    usual = image.axes.replace("c", "")
-    try:
-        return open_image(given, usual_axes=usual, allow_missing=run.missing_chunks, name=name)
-    except AbsentPartsError as error:
-        if run.unlabelled:
-            raise
-        log.warning("%s: nothing is labelled there, if the file was copied whole", error.lacking)
-        return open_image(given, usual_axes=usual, allow_missing=True, name=name)
-
-
-def _name(kind: str, number: int, given: Any) -> str | None:
-    """Return what messages call an array; files have names of their own."""
-    return None if isinstance(given, (str, Path, Image)) else f"{kind}[{number}]"
+    return run if run.classes else run.with_classes({one.value: one.name for one in pairs[0].labels.classes})
 
 
 def read_training_data(run: Run, pairs: Sequence[LabelledImage] | None = None) -> TrainingData:
@@ -123,7 +119,9 @@ def read_training_data(run: Run, pairs: Sequence[LabelledImage] | None = None) -
     constant channels, label values without a class name, classes without a label, no labels at all, and validation
     slices with labels of fewer than two classes.
     """
-    pairs = _in_memory(open_pairs(run) if pairs is None else pairs)
+    pairs = open_pairs(run) if pairs is None else pairs
+    run, classes = with_classes(run, pairs), pairs[0].labels.classes
+    pairs = _in_memory(pairs)
     images = tuple(pair.image for pair in pairs)
     sections: list[Section] = []
     chosen: dict[str, list[int]] = {"training": [], "validation": []}
@@ -143,8 +141,32 @@ def read_training_data(run: Run, pairs: Sequence[LabelledImage] | None = None) -
     used = [n for n in chosen["training"] if all(part.start < part.stop for part in surveyed.contents[n])]
     _tell_padding(len(chosen["training"]) - len(used), len(chosen["training"]))
     return TrainingData(
-        images, sections, surveyed.contents, used, training, validation, names, surveyed.statistics(names), voxel_size
-    )
+        images, sections, surveyed.contents, used, training, validation, names, surveyed.statistics(names), voxel_size,
+        _colours(run, classes),
+    )  # fmt: skip
+
+
+def _colours(run: Run, classes: Sequence[LabelClass]) -> tuple[str, ...]:
+    """Return the colour of each class: that of the run, or of its label file, or else the palette's."""
+    usual = class_colours(len(classes))
+    given = run.colours or {}
+    return tuple(given.get(one.name) or one.colour or colour for one, colour in zip(classes, usual, strict=True))
+
+
+def with_labels(data: TrainingData, run: Run, pairs: Sequence[LabelledImage]) -> TrainingData:
+    """Return the same images with other labels; `pairs` are of these images. Nothing of the images is read again.
+
+    Raises `InputError` for labels that cannot be used, as `read_training_data` does.
+    """
+    chosen: dict[str, list[int]] = {"training": [], "validation": []}
+    anchors: dict[int, AnchorSet] = {}
+    for pair in pairs:
+        first, found = len(anchors), pair.labels.sections
+        for use, numbers in _choose_slices(run, len(found), pair.image.name).items():
+            chosen[use] += [first + number for number in numbers]
+        anchors |= enumerate(pair.labels.anchors(first=first), start=first)
+    training, validation = _split(anchors, chosen, run)
+    return replace(data, training=training, validation=validation)
 
 
 def _in_memory(pairs: Sequence[LabelledImage]) -> list[LabelledImage]:
@@ -169,15 +191,34 @@ def _split(
     if chosen["validation"]:
         _require_validation(validation, run)
     else:
-        fraction = run.training.validation_fraction
-        training, validation = training.split_by_strokes(fraction, np.random.default_rng(run.seed))
+        training, validation = _hold_out(training, run)
     if run.preset == "paper" and not len(validation):
         raise InputError(
-            f"{', '.join(map(str, run.labels))}: no label is held out for validation, which preset: paper follows; "
+            f"{_files(run)}: no label is held out for validation, which preset: paper follows; "
             "choose another preset, label more strokes, or set slices.validation or training.validation_fraction"
         )
     _tell_what_is_not_validated(validation, run)
     return training, validation
+
+
+def _hold_out(anchors: AnchorSet, run: Run) -> tuple[AnchorSet, AnchorSet]:
+    """Return the anchors for training and for validation, by whole strokes; of few labels all are for training.
+
+    What a handful of pixels says of a model is mostly luck, and each of them teaches. A person who sets
+    `training.validation_fraction`, and the published training, which goes by validation, have what they ask for.
+    """
+    fraction = run.training.validation_fraction
+    training, validation = anchors.split_by_strokes(fraction, run.seed)
+    is_asked = "validation_fraction" in run.training.model_fields_set or run.preset == "paper"
+    fewest = min(anchors.strokes_of_class.values())
+    if is_asked or not len(validation) or (len(validation) >= FEWEST_HELD_OUT and fewest >= FEWEST_STROKES):
+        return training, validation
+    log.info(
+        "All labels are learnt from: a tenth of them would be %d pixels, which judge nothing. "
+        "training.validation_fraction holds out strokes of few labels too.",
+        len(validation),
+    )
+    return anchors, validation.select(np.zeros(0, np.int64))
 
 
 def _common_voxel_size(stated: Mapping[str, Mapping[str, float]], run: Run) -> dict[str, float]:
@@ -282,8 +323,13 @@ def _tell_what_is_not_validated(validation: AnchorSet, run: Run) -> None:
         )
 
 
+def _files(run: Run) -> str:
+    """Return the names of all label files."""
+    return ", ".join(dict.fromkeys(str(one.file) for files in run.labels for one in files))
+
+
 def _require_labels(anchors: AnchorSet, run: Run) -> None:
-    files = ", ".join(str(path) for path in run.labels)
+    files = _files(run)
     if not len(anchors):
         raise InputError(f"{files}: no pixel is labelled (every pixel is {run.unlabelled})")
     counts = np.bincount(anchors.labels, minlength=len(run.classes))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 
 import numpy as np
@@ -27,11 +28,21 @@ from eseg_zoo.training.data import TrainingData
 
 log = logging.getLogger(__name__)
 
-# What EM sees of the training images: sections spread over the stack, of each the centre, and of that every few pixels
-# along each axis, because neighbours say the same.
-FREQUENCY_SECTIONS = 8
-FREQUENCY_SIDE = {2: 768, 3: 96}
-FREQUENCY_STEP = {2: 5, 3: 3}
+
+@dataclass(frozen=True)
+class Look:
+    """What EM sees of the training images: sections spread over the stack, of each the centre, and of that every few
+    pixels along each axis, because neighbours say the same. Sides and steps are by the spatial rank.
+    """
+
+    sections: int
+    side: Mapping[int, int]
+    step: Mapping[int, int]
+
+
+THOROUGH = Look(8, {2: 768, 3: 96}, {2: 5, 3: 3})
+# A tenth of the pixels, for models that are looked at while they learn.
+QUICK = Look(8, {2: 240, 3: 48}, {2: 3, 3: 3})
 # Side of the sample in the checkpoint, in 3D of a cube of as many voxels: large enough to look at, small to ship.
 SAMPLE_SIDE = {2: 512, 3: 64}
 
@@ -45,19 +56,20 @@ def finish(
     *,
     steps: int,
     seconds: float,
+    look: Look = THOROUGH,
 ) -> Checkpoint:
     """Return the finished model: statistics, temperature and class-frequency correction go into its network.
 
+    The class frequencies follow from what `look` sees.
     The figures in its record are those of this model, on the held-out labelled pixels.
     """
-    log.info("Measuring how frequent each class is, and how sure the model may be.")
     segmenter = DenseSegmenter.of(architecture)
     segmenter.classifier.load_state_dict(hvae.classifier.state_dict())
     segmenter.mean.copy_(torch.from_numpy(data.statistics.mean).reshape(segmenter.mean.shape))
     segmenter.std.copy_(torch.from_numpy(data.statistics.std).reshape(segmenter.std.shape))
     strokes = validation_anchors(data.validation, run).strokes
     held_out = _held_out(hvae.classifier, held_out_patches, strokes, architecture)
-    correction = _correction(run, data, segmenter, held_out)
+    correction = _correction(run, data, segmenter, held_out, look)
     _add_to_logits(segmenter.classifier, correction.temperature * correction.biases)
     segmenter.temperature.fill_(correction.temperature)
     segmenter.log_prior_shift.copy_(torch.from_numpy(correction.shift).reshape(segmenter.log_prior_shift.shape))
@@ -66,8 +78,10 @@ def finish(
         segmenter_state=segmenter.state_dict(),
         generative_state=hvae.generative_state(),
         classes=tuple(
-            Class(name, value, frequency)
-            for (value, name), frequency in zip(run.classes.items(), correction.frequencies.tolist(), strict=True)
+            Class(name, value, frequency, colour)
+            for (value, name), frequency, colour in zip(
+                run.classes.items(), correction.frequencies.tolist(), data.colours, strict=True
+            )
         ),
         frequency_source={"estimate": "estimated", "balanced": "balanced"}.get(str(run.frequencies), "given"),
         channel_names=data.channel_names,
@@ -107,7 +121,7 @@ def _figures(held_out: HeldOut, correction: Correction, run: Run) -> dict[str, f
     return {"mean_dice": confusion.mean_dice, "loss": float(loss)} | figures
 
 
-def _correction(run: Run, data: TrainingData, segmenter: DenseSegmenter, held_out: HeldOut) -> Correction:
+def _correction(run: Run, data: TrainingData, segmenter: DenseSegmenter, held_out: HeldOut, look: Look) -> Correction:
     """Return the correction that the run asks for."""
     given = None
     if run.frequencies == "balanced":
@@ -115,7 +129,7 @@ def _correction(run: Run, data: TrainingData, segmenter: DenseSegmenter, held_ou
     elif isinstance(run.frequencies, dict):
         given = np.array([run.frequencies[name] for name in run.classes.values()])
         given = given / given.sum()
-    unlabelled = _unlabelled_logits(data, segmenter)
+    unlabelled = _unlabelled_logits(data, segmenter, look)
     found = fit_correction(held_out, unlabelled, frequencies=given, limit=run.prior_strength)
     if weakened := found.tell_weakening(list(run.classes.values())):
         log.warning("The correction for class frequencies has the strength %s.", weakened)
@@ -144,29 +158,29 @@ def _held_out(
     return HeldOut(np.concatenate(logits), np.concatenate(labels), strokes)
 
 
-def _unlabelled_logits(data: TrainingData, segmenter: DenseSegmenter) -> NDArray[np.float32]:
+def _unlabelled_logits(data: TrainingData, segmenter: DenseSegmenter, look: Look) -> NDArray[np.float32]:
     """Return logits (pixels, classes) of pixels all over the training sections, padding left out."""
     ready = prepare(copy.deepcopy(segmenter).eval(), torch.device("cpu"))
     seen = []
-    for number in frequency_sections(len(data.training_sections)):
+    for number in frequency_sections(len(data.training_sections), look):
         chosen = data.training_sections[number]
-        section, window = data.sections[chosen], frequency_window(data.contents[chosen])
+        section, window = data.sections[chosen], frequency_window(data.contents[chosen], look)
         # One tile, whose edges are reflected, and not what fits the memory: two runs with one seed are identical.
         with torch.inference_mode():
             centre = torch.from_numpy(section.read(window).astype(np.float32))[None]
             logits = ready.logits(ready.reflect(centre))[0].numpy()
-        seen.append(thin(logits[(slice(None), *(slice(0, part.stop - part.start) for part in window))]))
+        seen.append(thin(logits[(slice(None), *(slice(0, part.stop - part.start) for part in window))], look))
     return np.concatenate(seen)
 
 
-def frequency_sections(count: int) -> list[int]:
+def frequency_sections(count: int, look: Look = THOROUGH) -> list[int]:
     """Return which of so many sections EM looks at."""
-    return sorted(set(np.linspace(0, count - 1, FREQUENCY_SECTIONS).round().astype(int).tolist()))
+    return sorted(set(np.linspace(0, count - 1, look.sections).round().astype(int).tolist()))
 
 
-def frequency_window(content: Sequence[slice]) -> tuple[slice, ...]:
+def frequency_window(content: Sequence[slice], look: Look = THOROUGH) -> tuple[slice, ...]:
     """Return the part of a section's content, (z,) y, x, that EM looks at: its centre."""
-    side, window = FREQUENCY_SIDE[len(content)], []
+    side, window = look.side[len(content)], []
     for part in content:
         length = part.stop - part.start
         start = part.start + max(length - side, 0) // 2
@@ -174,9 +188,9 @@ def frequency_window(content: Sequence[slice]) -> tuple[slice, ...]:
     return tuple(window)
 
 
-def thin(scores: NDArray[np.floating]) -> NDArray[np.floating]:
+def thin(scores: NDArray[np.floating], look: Look = THOROUGH) -> NDArray[np.floating]:
     """Return what EM sees of the scores (classes, *window) in a window: (pixels, classes)."""
-    step = slice(None, None, FREQUENCY_STEP[scores.ndim - 1])
+    step = slice(None, None, look.step[scores.ndim - 1])
     return scores[(slice(None), *[step] * (scores.ndim - 1))].reshape(len(scores), -1).T
 
 

@@ -23,7 +23,7 @@ CHECKPOINTS = ("last.ckpt", "previous.ckpt", "best.ckpt")  # in the order in whi
 STAGE_FILES = ("finished.json", *CHECKPOINTS, "metrics.csv", "metrics.[0-9]*.csv", ".*.writing")
 # Settings of a training that a resumed one may have otherwise: more steps extend it.
 STEPS = {"supervised": "training.steps", "semi_supervised": "semi_supervised.steps"}
-FREE = ("training.workers",)
+FREE = ("training.workers", "colours")
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,7 @@ class Begun:
     inputs: list[dict[str, str]]  # what tells its images and labels from others (`inputs.py`)
     epochs: dict[str, int]  # stage -> steps of an epoch, which stay what they are when the training is extended
     device: str  # what it was begun on, such as 'cuda'
+    start: str = ""  # digest of the model that it goes on from; empty where its first weights were random
 
     @classmethod
     def read(cls, out: Path) -> Begun | None:
@@ -44,7 +45,8 @@ class Begun:
         path = out / "run.json"
         try:
             found = read_record(path)
-            return cls(**{field.name: found[field.name] for field in fields(cls)})
+            known = {"start": "", **found}  # a training that was begun before there was a start had none
+            return cls(**{field.name: known[field.name] for field in fields(cls)})
         except (FileNotFoundError, NotADirectoryError):
             return None
         except (CheckpointError, KeyError) as error:
@@ -95,8 +97,9 @@ def refuse_begun(run: Run, *, force: bool, resume: bool) -> None:
 
 
 def prepare_folder(
-    run: Run, inputs: list[dict[str, str]], epochs: Mapping[str, int], device: str, *, force: bool, resume: bool
-) -> Begun:
+    run: Run, inputs: list[dict[str, str]], epochs: Mapping[str, int], device: str, *, start: str = "", force: bool,
+    resume: bool,
+) -> Begun:  # fmt: skip
     """Make the folder ready for a new training, or check that it holds the one to resume; return how it was begun.
 
     Raises `ConfigError` when the settings differ from those of the training to resume, and `OutputError` when there is
@@ -106,8 +109,8 @@ def prepare_folder(
     settings = _seen_from(run.out, run).model_dump(mode="json")
     begun = Begun.read(run.out) if resume else None
     if begun:
-        return _take_up(run.out, begun, Begun(settings, inputs, {**epochs, **begun.epochs}, device))
-    new = Begun(settings, inputs, dict(epochs), device)
+        return _take_up(run.out, begun, Begun(settings, inputs, {**epochs, **begun.epochs}, device, start))
+    new = Begun(settings, inputs, dict(epochs), device, start)
     _refuse_foreign(run.out)
     _clear(run.out, STAGES, force=force or (run.out / "run.json").exists())
     write_record(run.out / "run.json", asdict(new))
@@ -130,8 +133,10 @@ def _refuse_foreign(out: Path) -> None:
 
 def _take_up(out: Path, before: Begun, after: Begun) -> Begun:
     """Check that the training of `before` may go on as `after`, and extend the stages that get more steps."""
+    if before.start != after.start:
+        raise ConfigError(_tell_other_start(out, before.start, after.start))
     differing = _differing(before.settings, after.settings)
-    unlike = [key for key in differing if key not in (*STEPS.values(), *FREE)]
+    unlike = [key for key in differing if key not in (*STEPS.values(), *FREE) and key.partition(".")[0] not in FREE]
     unlike += [STEPS[stage] for stage in STAGES if after.steps(stage) < before.steps(stage)]
     if unlike:
         raise ConfigError(
@@ -149,6 +154,14 @@ def _take_up(out: Path, before: Begun, after: Begun) -> Begun:
             _extend(out, stage, before, after)
     write_record(out / "run.json", asdict(after))
     return after
+
+
+def _tell_other_start(out: Path, before: str, after: str) -> str:
+    """Return why a training that began from one model cannot be resumed from another one, or from none."""
+    if not before:
+        return f"{out} holds a training that began from no model; leave out --from to resume it"
+    given = "that of --from is another one" if after else "--from is missing"
+    return f"{out} holds a training that began from a model, and {given}; it can only be resumed from the same model"
 
 
 def _extend(out: Path, stage: str, before: Begun, after: Begun) -> None:

@@ -13,14 +13,13 @@ import torch
 from eseg_zoo.config import Run, TrainingSettings
 from eseg_zoo.errors import CheckpointError, ConfigError
 from eseg_zoo.images.image import tell
-from eseg_zoo.model.dense import Architecture
 from eseg_zoo.model.hvae import HVAE
 from eseg_zoo.output import make_folder, owning
 from eseg_zoo.patches.geometry import PatchGeometry
 from eseg_zoo.patches.source import Batch, PatchSource
 from eseg_zoo.progress import Watch
 from eseg_zoo.training.batches import StepBatches, validation_batches
-from eseg_zoo.training.data import LabelledImage, TrainingData, open_pairs, read_training_data
+from eseg_zoo.training.data import LabelledImage, TrainingData, open_pairs, read_training_data, with_classes
 from eseg_zoo.training.durable import read_record, write_record
 from eseg_zoo.training.estimate import Estimate, step_cost
 from eseg_zoo.training.finish import finish
@@ -37,10 +36,12 @@ from eseg_zoo.training.folder import (
     writing_to,
 )
 from eseg_zoo.training.inputs import records_of, require_same
+from eseg_zoo.training.machine import device_of
 from eseg_zoo.training.paper import PaperSemiSupervised, PaperSupervised
 from eseg_zoo.training.processes import counted, is_first, require_environment
 from eseg_zoo.training.saving import resumable, weights_in
 from eseg_zoo.training.stages import SemiSupervised, Stage, Supervised
+from eseg_zoo.training.warm import WarmStart, first_network
 
 log = logging.getLogger(__name__)
 
@@ -73,12 +74,13 @@ def plans(run: Run) -> list[StagePlan]:
 
 
 def train_run(
-    run: Run, pairs: Sequence[LabelledImage] | None = None, *, force: bool = False, resume: bool = False,
-    watch: Watch | None = None,
+    run: Run, pairs: Sequence[LabelledImage] | None = None, *, start: WarmStart | None = None, force: bool = False,
+    resume: bool = False, watch: Watch | None = None,
 ) -> Path:  # fmt: skip
     """Train and return the path of `out/model.pt`; each stage has a folder beside it.
 
-    `pairs` are the images and labels, by default what the run's files hold. A stage's folder holds `metrics.csv` and
+    `pairs` are the images and labels, by default what the run's files hold. From the model `start` the training goes
+    on with its network, in fewer steps (`WarmStart.settings`). A stage's folder holds `metrics.csv` and
     its checkpoints. Ctrl-C, or a `watch` that is stopped, ends the training early and still writes the best model so
     far; `resume` goes on with an unfinished training, whatever ended it and when, and gives the result that it would
     have had. With more steps than it was begun with it extends the training, a finished one too: a stage goes on from
@@ -97,26 +99,29 @@ def train_run(
     with counted(run.training):
         if is_first():
             refuse_begun(run, force=force, resume=resume)
-        run = _with_preset(run, Begun.read(run.out) if resume else None)
-        return _train(run, pairs, force=force, resume=resume, watch=watch)
+        run = start.settings(run) if start else _with_preset(run, Begun.read(run.out) if resume else None)
+        return _train(run, pairs, start=start, force=force, resume=resume, watch=watch)
 
 
-def _train(run: Run, pairs: Sequence[LabelledImage] | None, *, force: bool, resume: bool, watch: Watch) -> Path:
+def _train(
+    run: Run, pairs: Sequence[LabelledImage] | None, *, start: WarmStart | None, force: bool, resume: bool,
+    watch: Watch,
+) -> Path:  # fmt: skip
     """Train with settings that are complete, as `train_run` says."""
     target = run.out / "model.pt"
     pairs = open_pairs(run) if pairs is None else pairs
+    run = with_classes(run, pairs)
     data = read_training_data(run, pairs)
-    architecture = run.network.architecture(
-        channels=len(data.channel_names), classes=len(run.classes), voxel_size=data.voxel_size
-    )
+    if start:
+        data = replace(data, statistics=start.statistics())
+    hvae, architecture = first_network(run, channels=len(data.channel_names), voxel_size=data.voxel_size, start=start)
     geometry = architecture.geometry
     source = data.source(PatchGeometry(geometry.stride, geometry.margin))
     held_out = validation_batches(source, data.validation, run)
-    hvae = _network(run, architecture)
     make_folder(run.out)
     with owning(target) if is_first() else nullcontext():
         with writing_to(run.out):
-            begun = _prepare(run, pairs, data, force=force, resume=resume)
+            begun = _prepare(run, pairs, data, start, force=force, resume=resume)
             planned = [plan.within(begun.epochs[plan.name]) for plan in plans(run)]
             _tell_plan(run, planned, resumed=resume and not _has_checkpoint(run, planned))
             estimate = Estimate({plan.name: (plan.steps, step_cost(plan, run, source.geometry)) for plan in planned})
@@ -128,6 +133,7 @@ def _train(run: Run, pairs: Sequence[LabelledImage] | None, *, force: bool, resu
                     break
         if not is_first():
             return target
+        log.info("Measuring how frequent each class is, and how sure the model may be.")
         model = finish(run, data, held_out, hvae, architecture, steps=steps, seconds=seconds)
         log.info("Writing %s.", target)
         model.save(target, force=force or resume)
@@ -148,27 +154,19 @@ def _with_preset(run: Run, begun: Begun | None) -> Run:
     return run.with_preset("default" if on_gpu else "small")
 
 
-def device_of(settings: TrainingSettings) -> str:
-    """Return the kind of device that a training is on: cuda, mps or cpu."""
-    if settings.accelerator != "cpu":
-        if torch.cuda.is_available():
-            return "cuda"
-        if torch.backends.mps.is_available():
-            return "mps"
-    return "cpu"
-
-
-def _prepare(run: Run, pairs: Sequence[LabelledImage], data: TrainingData, *, force: bool, resume: bool) -> Begun:
+def _prepare(
+    run: Run, pairs: Sequence[LabelledImage], data: TrainingData, start: WarmStart | None, *, force: bool, resume: bool
+) -> Begun:
     """Return how the training is begun, or was, and make the folder ready; only the first process touches it."""
-    names = [str(path) for pair in zip(run.images, run.labels, strict=True) for path in pair]
     epochs = {plan.name: epoch_steps(plan.steps, run.training.epoch_steps) for plan in plans(run)}
     before, device = Begun.read(run.out) if resume else None, device_of(run.training)
     if not is_first():
         return Begun({}, [], {**epochs, **(before.epochs if before else {})}, device)
-    inputs = records_of(pairs, data.images, names)
+    inputs = records_of(pairs, data.images)
     if before and len(before.inputs) == len(inputs):  # else the settings differ, which is told
         require_same(before.inputs, inputs)
-    return prepare_folder(run, inputs, epochs, device, force=force, resume=resume)
+    digest = start.digest if start else ""
+    return prepare_folder(run, inputs, epochs, device, start=digest, force=force, resume=resume)
 
 
 def _has_checkpoint(run: Run, planned: Sequence[StagePlan]) -> bool:
@@ -200,13 +198,6 @@ def _check_machine(settings: TrainingSettings) -> None:
     require_environment(settings)
     if settings.precision == "16-mixed" and cpu:
         raise ConfigError("training.precision is 16-mixed, which needs a GPU; bf16-mixed runs anywhere")
-
-
-def _network(run: Run, architecture: Architecture) -> HVAE:
-    """Return the network with its first weights, random ones by the seed."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(run.seed)
-        return HVAE(architecture)
 
 
 def _fit(

@@ -30,7 +30,6 @@ from eseg_export.tiling import STEP, TilingAxis, tiling
 from eseg_export.verify import Measurement
 from eseg_export.words import COVER, VALIDATION, Story
 from eseg_zoo.checkpoint import Checkpoint
-from eseg_zoo.colours import class_colours
 from eseg_zoo.config import Run
 from eseg_zoo.errors import ExportError
 
@@ -58,7 +57,7 @@ def describe(checkpoint: Checkpoint, story: Story, evidence: Evidence, folder: P
     """
     readme, cover, validation = folder / README, folder / COVER, folder / VALIDATION
     readme.write_text(f"# {story.name}\n", encoding="utf-8")
-    draw_cover(evidence.samples, checkpoint.class_names, cover)
+    draw_cover(evidence.samples, checkpoint.classes, cover)
     draw_validation(evidence.samples, checkpoint, validation, evidence.evaluation)
     try:
         # Without the network: the zoo's test of the finished package asks what has to be asked there.
@@ -200,11 +199,10 @@ def _config(checkpoint: Checkpoint, texts: Texts, evidence: Evidence) -> spec.Co
 def origin(checkpoint: Checkpoint, measured: Sequence[Measurement]) -> dict[str, Any]:
     """Return classes, channels, training and settings as plain YAML values."""
     training = checkpoint.training
-    colours = class_colours(len(checkpoint.classes))
     return {
         "classes": [
-            {"name": one.name, "value": one.value, "colour": colour, "frequency": one.frequency}
-            for one, colour in zip(checkpoint.classes, colours, strict=True)
+            {"name": one.name, "value": one.value, "colour": one.colour, "frequency": one.frequency}
+            for one in checkpoint.classes
         ],
         "channels": list(checkpoint.channel_names),
         "pixel_size": pixel_size(checkpoint),
