@@ -19,7 +19,7 @@ from eseg_export.evaluation import Evaluation, evaluation_of
 from eseg_export.finished import FinishedPackage, read_package
 from eseg_export.names import refuse_unusable_names
 from eseg_export.rdf import Evidence, describe, package_files
-from eseg_export.sample import write_samples
+from eseg_export.sample import as_shipped, write_samples
 from eseg_export.template import load_template
 from eseg_export.to_onnx import to_onnx
 from eseg_export.to_state_dict import to_state_dict
@@ -95,7 +95,7 @@ def export(
     refuse_existing(out, force=force)
     refuse_inputs([out], [Path(one) for one in (model, card, evaluation) if isinstance(one, str | Path)])
     date = date or _today()
-    checkpoint = _checkpoint_of(model, progress)
+    checkpoint = as_shipped(_checkpoint_of(model, progress))
     refuse_unusable_names(checkpoint)
     stated = card_of(card)
     figures = evaluation_of(evaluation, checkpoint.class_names)

@@ -32,6 +32,7 @@ from eseg_export.words import COVER, VALIDATION, Story
 from eseg_zoo.checkpoint import Checkpoint
 from eseg_zoo.config import Run
 from eseg_zoo.errors import ExportError
+from eseg_zoo.package_file import STATE
 
 FORMAT_VERSION = "0.5.4"  # read by core 0.11, ilastik's spec 0.5.9, JDLL and QuPath; spec 0.5.12 would write its own
 README = "README.md"
@@ -55,8 +56,9 @@ def describe(checkpoint: Checkpoint, story: Story, evidence: Evidence, folder: P
 
     The README there is a placeholder: its text needs the finished description (`package_files` takes it).
     """
-    readme, cover, validation = folder / README, folder / COVER, folder / VALIDATION
+    readme, cover, validation, state = (folder / name for name in (README, COVER, VALIDATION, STATE))
     readme.write_text(f"# {story.name}\n", encoding="utf-8")
+    state.write_bytes(checkpoint.beside_weights())
     draw_cover(evidence.samples, checkpoint.classes, cover)
     draw_validation(evidence.samples, checkpoint, validation, evidence.evaluation)
     try:
@@ -68,7 +70,7 @@ def describe(checkpoint: Checkpoint, story: Story, evidence: Evidence, folder: P
                 description=story.description,
                 documentation=_file(readme),
                 covers=[_file(cover)],
-                attachments=[_file(validation)],
+                attachments=[_file(validation), _file(state)],
                 inputs=[_input(checkpoint, story.texts, evidence.samples)],
                 outputs=[_output(checkpoint, story.texts, evidence.samples)],
                 weights=evidence.weights,
