@@ -100,12 +100,10 @@ class PackageFile:
         """Return what the description says at these keys; None where it says nothing."""
         found: Any = self.rdf
         for key in keys:
-            if isinstance(found, dict) and key in found:
-                found = found[key]
-            elif isinstance(found, list) and isinstance(key, int) and key < len(found):
-                found = found[key]
-            else:
+            is_there = key in found if isinstance(found, dict) else isinstance(found, list) and key in range(len(found))
+            if not is_there:
                 return None
+            found = found[key]
         return found
 
 
@@ -191,8 +189,8 @@ def read_sample(content: bytes, shape: Sequence[int], dtype: str) -> Tensor:
             if series.nbytes > len(content) or any(page.compression != 1 for page in series.pages if page is not None):
                 raise ValueError("it is compressed")
             stored = series.asarray()
-    except tifffile.TiffFileError as error:
-        raise ValueError(str(error)) from error
+    except (*_UNREADABLE, TypeError, AttributeError) as error:  # tifffile's own is a ValueError
+        raise ValueError(" ".join(str(error).split()) or "it is damaged") from error
     if len(space) == 3:  # ImageJ has z before c
         image = stored.reshape(-1, channels, *stored.shape[-2:]).swapaxes(0, 1)
     else:

@@ -37,7 +37,9 @@ def read_torch(file: Path | bytes, name: str) -> Any:
     except FileNotFoundError as error:
         raise CheckpointError(missing(Path(name))) from error
     except pickle.UnpicklingError as error:
-        raise CheckpointError(f"{name} is not an eseg_zoo checkpoint, or holds code, which is never executed") from error
+        raise CheckpointError(
+            f"{name} is not an eseg_zoo checkpoint, or holds code, which is never executed"
+        ) from error
     except PermissionError as error:
         raise CheckpointError(f"{name} cannot be opened: {error.strerror}") from error
     except _DAMAGE as error:

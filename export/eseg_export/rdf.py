@@ -22,6 +22,7 @@ from eseg_export.checksums import with_checksums
 from eseg_export.cover import draw_cover, draw_validation
 from eseg_export.evaluation import Evaluation
 from eseg_export.finished import RDF, FinishedPackage
+from eseg_export.former import stated
 from eseg_export.names import channel_names
 from eseg_export.qupath import QUPATH, write_qupath
 from eseg_export.sample import Samples
@@ -74,7 +75,7 @@ def describe(checkpoint: Checkpoint, story: Story, evidence: Evidence, folder: P
                 inputs=[_input(checkpoint, story.texts, evidence.samples)],
                 outputs=[_output(checkpoint, story.texts, evidence.samples)],
                 weights=evidence.weights,
-                config=_config(checkpoint, story.texts, evidence),
+                config=_config(checkpoint, story, evidence),
                 **_statements(story.card, story.texts, evidence.date),
             )
     except ValidationError as error:
@@ -180,10 +181,10 @@ def pixel_size(checkpoint: Checkpoint) -> dict[str, float]:
     return {axis: checkpoint.voxel_size[axis] for axis, _ in _space(checkpoint) if axis in checkpoint.voxel_size}
 
 
-def _config(checkpoint: Checkpoint, texts: Texts, evidence: Evidence) -> spec.Config:
+def _config(checkpoint: Checkpoint, story: Story, evidence: Evidence) -> spec.Config:
     rounding = evidence.samples.reproducibility
     known_to_the_zoo = spec.BioimageioConfig(
-        modality=texts.modality,
+        modality=story.texts.modality,
         task="semantic segmentation",
         target_structure=list(checkpoint.class_names),
         architecture_type="ε-Seg",
@@ -193,6 +194,7 @@ def _config(checkpoint: Checkpoint, texts: Texts, evidence: Evidence) -> spec.Co
         reproducibility_tolerance=[spec.ReproducibilityTolerance(**asdict(rounding.declared))],
     )
     own = origin(checkpoint, evidence.measured) | {"reproducibility": rounding.figures()}
+    own |= stated(story.card, story.template.built_in)
     if evidence.evaluation is not None:
         own["evaluation"] = evidence.evaluation.model_dump(mode="json", exclude_none=True)
     return spec.Config.model_validate({"bioimageio": known_to_the_zoo, "eseg": own})
