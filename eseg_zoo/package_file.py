@@ -32,6 +32,7 @@ STATE = "eseg_zoo.pt"
 # Weights can hardly be compressed. A package may unpack to so many times its size, beyond what nobody notices.
 _EXPANSION, _ALWAYS = 100, 64 << 20
 _FILES = 10_000
+_LIKE_A_DESCRIPTION = (*DESCRIPTIONS, "model.yaml")  # bioimageio.spec also reads `NAME.rdf.yaml` and so on
 _ENCRYPTED = 1  # of the flags of an entry
 
 # What the standard library raises for zips that are damaged, or packed in a way that it does not know.
@@ -53,10 +54,10 @@ class PackageFile:
     def open(cls, path: Path) -> PackageFile:
         """Return the package at `path`; raises `CheckpointError` where it is damaged or not to be trusted."""
         with _opened(path) as archive:
-            names = archive.namelist()
+            names = [name for name in archive.namelist() if name.endswith(_LIKE_A_DESCRIPTION)]
             name = next((name for name in DESCRIPTIONS if name in names), None)
-            if name is None:
-                raise CheckpointError(f"{path} has no {DESCRIPTIONS[0]} in it")
+            if name is None or len(names) > 1:  # of several, others may read another one
+                raise CheckpointError(f"{path} must have one {DESCRIPTIONS[0]} in it; it has {shown(names)}")
             content = archive.read(name)
         try:
             rdf = mapping_of(content, f"{path}: {name}", hint="the description of a model")

@@ -54,6 +54,12 @@ def test_the_name_that_the_zoos_website_gives_a_description_is_known(tmp_path: P
     assert PackageFile.open(path).is_ours
 
 
+@pytest.mark.parametrize("name", ["bioimageio.yaml", "a.rdf.yaml", "model.yaml"])
+def test_a_second_description_that_others_may_read_is_refused(tmp_path: Path, name: str) -> None:
+    path = write(tmp_path / "a.zip", **{name: b"name: b", "w.onnx": CONTENT})
+    assert "must have one rdf.yaml in it; it has" in refusal(path)
+
+
 def test_a_file_that_was_changed_is_told_by_its_checksum(tmp_path: Path) -> None:
     path = write(tmp_path / "a.zip", **{"w.onnx": CONTENT + b"!"})
     assert "w.onnx has another sha256 than its description says" in refusal(path)

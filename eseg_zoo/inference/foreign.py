@@ -86,6 +86,9 @@ class ForeignNetwork:
             _refuse_file_access(package.path, weights)
         with _described(package.path) as model:
             image, output = _tensors(package.path, model)
+            read: Any = getattr(model.weights, weights_format)
+            if str(read.sha256) != sha256(weights).hexdigest():
+                raise CheckpointError(f"{package.path} has a description that can be read in two ways")
             network = cls(
                 package,
                 weights_format,
