@@ -89,6 +89,7 @@ def test_maps_are_the_same_bit_for_bit(packed: Path) -> None:
     assert len(np.unique(expected.classes)) > 1
 
 
+@pytest.mark.slow
 def test_every_verb_takes_a_package(packed: Path, tmp_path: Path) -> None:
     image = np.random.default_rng(0).integers(0, 255, (80, 90)).astype(np.uint8)
     tifffile.imwrite(tmp_path / "raw.tif", image, photometric="minisblack")
@@ -149,6 +150,7 @@ def figures(path: Path) -> list[dict[str, str]]:
         return [{name: one for name, one in row.items() if name != "train/waiting"} for row in csv.DictReader(file)]
 
 
+@pytest.mark.slow
 def test_training_goes_on_from_a_package_as_from_its_checkpoint(tmp_path: Path) -> None:
     write_inputs(tmp_path)
     model = train_run(load_run(write_run(tmp_path, training=TRAINING)))
