@@ -14,12 +14,13 @@ import xarray as xr
 
 from eseg_zoo.checkpoint import Checkpoint, Class
 from eseg_zoo.config import Run, load_run
-from eseg_zoo.errors import ConfigError
+from eseg_zoo.errors import CheckpointError, ConfigError
 from eseg_zoo.images.image import Image, tell
 from eseg_zoo.images.writers import MemoryWriter
 from eseg_zoo.inference.evaluate import Evaluation, evaluate_images
+from eseg_zoo.inference.foreign import ForeignNetwork, open_model
 from eseg_zoo.inference.jobs import WantedMaps
-from eseg_zoo.inference.network import InMemory, Predictor
+from eseg_zoo.inference.network import AppliedPredictor, InMemory, Predictor
 from eseg_zoo.inference.predict import (
     ChunksDone,
     Computing,
@@ -49,14 +50,27 @@ class Model:
     Images are paths (str or Path) of every format that the package reads, or arrays of numpy, Dask or xarray.
     """
 
-    def __init__(self, checkpoint: Checkpoint):
-        self.checkpoint = checkpoint
-        self._predictors: dict[tuple[str | None, bool], Predictor] = {}
+    def __init__(self, applied: Checkpoint | ForeignNetwork):
+        self.applied = applied
+        self._predictors: dict[tuple[str | None, bool], AppliedPredictor] = {}
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> Model:
-        """Return the model in a file that training or `save` wrote; raises `CheckpointError` for any other file."""
-        return cls(Checkpoint.load(Path(path)))
+        """Return the model in a file: a `model.pt`, or a package of the BioImage Model Zoo.
+
+        Out of a package that `eseg export` wrote comes the model that it was made of. A package of other software, of
+        one image and one output, can predict and nothing else; it is run by bioimageio.core.
+
+        Raises `CheckpointError` for any other file.
+        """
+        return cls(open_model(Path(path)))
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        """All that is known of the model; raises `CheckpointError` for one of other software."""
+        if isinstance(self.applied, Checkpoint):
+            return self.applied
+        raise CheckpointError(self.applied.package.refusal)
 
     def save(self, path: str | PathLike[str], *, force: bool = False) -> Path:
         """Write the model into one file; raises `OutputError` when it exists and `force` is not set."""
@@ -66,30 +80,31 @@ class Model:
     @property
     def classes(self) -> tuple[Class, ...]:
         """Name, label value and frequency of each class, in the order of the probabilities."""
-        return self.checkpoint.classes
+        return self.applied.classes
 
     @property
     def channels(self) -> tuple[str, ...]:
         """Names of the channels of its images."""
-        return self.checkpoint.channel_names
+        return self.applied.channel_names
 
     @property
     def axes(self) -> str:
         """Axes of the training images, such as `zyx`: what an image that states none is taken for."""
-        return self.checkpoint.axes
+        return self.applied.axes
 
     @property
     def dims(self) -> int:
         """Spatial rank: 2 for a model of slices, 3 for one of volumes."""
-        return self.checkpoint.dims
+        return self.applied.dims
 
     @property
     def voxel_size(self) -> dict[str, float]:
         """Micrometres per voxel of the training images along z, y and x; axes that they did not state are missing."""
-        return dict(self.checkpoint.voxel_size)
+        return dict(self.applied.voxel_size)
 
     def __repr__(self) -> str:
-        dice = self.checkpoint.training.validation.get("mean_dice")
+        is_ours = isinstance(self.applied, Checkpoint)
+        dice = self.checkpoint.training.validation.get("mean_dice") if is_ours else None
         judged = "" if dice is None else f", Dice {dice:.3f} on held-out labels"
         names = ", ".join(one.name for one in self.classes)
         return f"<Model: {self.dims}D, {tell(len(self.channels), 'channel')}, classes {names}{judged}>"
@@ -122,12 +137,12 @@ class Model:
         `progress.stop()`.
         """
         wanted = WantedMaps(probabilities=probabilities, uncertainty=probabilities)
-        predictor = self._predictor(device, tta)
-        found = open_for(self.checkpoint, image, Reading(axes, level, missing_chunks), name=_name("image", image))
-        plan = MapPlan.of(self.checkpoint, found, wanted, slices=slices, tile=tile)
+        predictor = self.predictor(device, tta=tta)
+        found = open_for(self.applied, image, Reading(axes, level, missing_chunks), name=_name("image", image))
+        plan = MapPlan.of(self.applied, found, wanted, slices=slices, tile=tile)
         writer, watch = MemoryWriter(plan.single(), plan.described), Watch(progress)
         run_plan(
-            InMemory(predictor), self.checkpoint, plan, writer, wanted=wanted, computing=Computing(tile=tile),
+            InMemory(predictor), self.applied, plan, writer, wanted=wanted, computing=Computing(tile=tile),
             device=device, report=lambda step: watch.report_or_stop(found.name, step.chunks, step.total),
         )  # fmt: skip
         return _dataset(self, plan, writer, has_maps=probabilities)
@@ -159,15 +174,15 @@ class Model:
         Raises `OutputError` when a file exists and `force` is not set, and what `predict` does.
         """
         wanted, watch = WantedMaps(probabilities, uncertainty, eight_bit), Watch(progress)
-        predictor = self._predictor(device, tta)
-        found = open_for(self.checkpoint, image, Reading(axes, level, missing_chunks), name=_name("image", image))
+        predictor = self.predictor(device, tta=tta)
+        found = open_for(self.applied, image, Reading(axes, level, missing_chunks), name=_name("image", image))
         targets = targets_of(found, Path(out), wanted)
 
         def report(step: ChunksDone) -> None:
             watch.report_or_stop(found.name, step.chunks, step.total)
 
         predict_to_files(
-            InMemory(predictor), self.checkpoint, found, targets, wanted=wanted, slices=slices,
+            InMemory(predictor), self.applied, found, targets, wanted=wanted, slices=slices,
             computing=Computing(tile=tile), device=device, force=force, report=report,
         )  # fmt: skip
         return targets
@@ -193,7 +208,7 @@ class Model:
         training. Raises `InputError` for images and labels that do not fit, and where
         no pixel is labelled.
         """
-        predictor, watch = self._predictor(device, tta), Watch(progress)
+        predictor, watch = self._own_predictor(device, tta=tta), Watch(progress)
         opened = self._open(images, Reading(axes, missing_chunks=missing_chunks))
         pairs = list(zip(opened, self._open_labels(opened, labels, unlabelled, missing_chunks), strict=True))
         return evaluate_images(
@@ -231,7 +246,7 @@ class Model:
         painted = None if labels is None else self._open_labels(opened, labels, unlabelled, missing_chunks)
         watch = Watch(progress)
         return suggest_places(
-            self._predictor(device, False), opened, painted, count=count, slices=slices, seed=seed,
+            self._own_predictor(device), opened, painted, count=count, slices=slices, seed=seed,
             progress=lambda done, total: watch.report_or_stop("suggestion", done, total),
         )  # fmt: skip
 
@@ -284,11 +299,23 @@ class Model:
             shared["axes"] = self.axes
         return shared
 
-    def _predictor(self, device: str | None, tta: bool) -> Predictor:
-        key = device, tta
+    def predictor(self, device: str | None = None, *, tta: bool = False) -> AppliedPredictor:
+        """Return the model on a device, ready to make maps; the same one for the same arguments."""
+        key, applied = (device, tta), self.applied
         if key not in self._predictors:
-            self._predictors[key] = Predictor(self.checkpoint, device=device, tta=tta)
+            if isinstance(applied, Checkpoint):
+                self._predictors[key] = Predictor(applied, device=device, tta=tta)
+            else:
+                self._predictors[key] = applied.predictor(device=device, tta=tta)
         return self._predictors[key]
+
+    def _own_predictor(self, device: str | None, *, tta: bool = False) -> Predictor:
+        """Return the predictor of a checkpoint; raises `CheckpointError` for a model of other software."""
+        if not isinstance(self.applied, Checkpoint):
+            raise CheckpointError(self.applied.package.refusal)
+        found = self.predictor(device, tta=tta)
+        assert isinstance(found, Predictor)
+        return found
 
 
 def train(

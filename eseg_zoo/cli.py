@@ -154,7 +154,9 @@ def train(
     ] = False,
     start_from: Annotated[
         Path | None,
-        typer.Option("--from", help="Go on from this model.pt, with the images, labels and classes of RUN."),
+        typer.Option(
+            "--from", help="Go on from this model.pt, or its package, with the images, labels and classes of RUN."
+        ),
     ] = None,
     missing_chunks: MissingChunks = False,
     force: Force = False,
@@ -181,7 +183,7 @@ def _typed(run: Path, start_from: Path | None, missing_chunks: bool) -> str:
 
 @app.command()
 def predict(
-    model: Annotated[Path, typer.Argument(help="model.pt")],
+    model: Annotated[Path, typer.Argument(help="model.pt, or a package of the BioImage Model Zoo.")],
     images: Annotated[list[Path], typer.Argument(help="Images: files, folders of planes, OME-Zarr, file.h5/dataset.")],
     out: Annotated[Path, typer.Option(help="Folder for the maps, or NAME.ome.zarr.")],
     probabilities: Annotated[bool, typer.Option("--probabilities", help="Write class probabilities too.")] = False,
@@ -220,7 +222,7 @@ def predict(
 
 @app.command()
 def evaluate(
-    model: Annotated[Path, typer.Argument(help="model.pt")],
+    model: Annotated[Path, typer.Argument(help="model.pt, or its package.")],
     images: Annotated[list[Path], typer.Option(help="Image; repeat for several.")],
     labels: Annotated[
         list[Path],
@@ -258,7 +260,7 @@ def evaluate(
 
 @app.command()
 def suggest(
-    model: Annotated[Path, typer.Argument(help="model.pt")],
+    model: Annotated[Path, typer.Argument(help="model.pt, or its package.")],
     images: Annotated[list[Path], typer.Argument(help="Images to choose places in, of any size.")],
     out: Annotated[Path, typer.Option(help="Points for napari, a .csv; of several images one each, with its name.")],
     labels: Annotated[

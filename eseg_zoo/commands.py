@@ -95,18 +95,19 @@ def predict_files(
         raise InputError("--workers starts workers here, --scheduler uses those of a cluster; give one of them")
     if out.suffix == ".zarr" and len(images) > 1:
         raise InputError(f"{out} takes one image, not {len(images)}; give --out a folder")
-    checkpoint = Model.load(model).checkpoint
-    opened = [open_for(checkpoint, path, reading) for path in images]
+    loaded = Model.load(model)
+    elsewhere = computing.workers is not None or computing.scheduler is not None
+    digest = loaded.checkpoint.digest if elsewhere else ""  # of a checkpoint: no other model goes to other processes
+    opened = [open_for(loaded.applied, path, reading) for path in images]
     targets = [targets_of(image, out, wanted) for image in opened]
     require_distinct([(image.name, files["classes"]) for image, files in zip(opened, targets, strict=True)])
     inputs = [model, *(file for path in images for file in files_of_source(str(path)))]
     refuse_targets([target for files in targets for target in files.values()], inputs, force=force)
-    elsewhere = computing.workers is not None or computing.scheduler is not None
     network: Network
     if elsewhere:  # the processes load the model by themselves
-        network = OnDisk(model.absolute(), checkpoint.digest, device, tta)
+        network = OnDisk(model.absolute(), digest, device, tta)
     else:
-        network = InMemory(Predictor(checkpoint, device=device, tta=tta))
+        network = InMemory(loaded.predictor(device, tta=tta))
     with part_progress() as bars:
         for image, files in zip(opened, targets, strict=True):
             name = Path(image.name).name
@@ -119,7 +120,7 @@ def predict_files(
                 bars.update(task, completed=step.chunks)
 
             predict_to_files(
-                network, checkpoint, image, files, wanted=wanted, slices=reading.slices, computing=computing,
+                network, loaded.applied, image, files, wanted=wanted, slices=reading.slices, computing=computing,
                 device=device, force=force, report=report,
             )  # fmt: skip
     return [target for files in targets for target in files.values()]

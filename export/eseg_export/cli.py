@@ -19,7 +19,9 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 @app.command()
 def export(
-    ckpt: Annotated[Path, typer.Option(help="Checkpoint that training left: model.pt.")],
+    ckpt: Annotated[
+        Path, typer.Option(help="Checkpoint that training left, model.pt, or a package that was made of one.")
+    ],
     out: Annotated[Path | None, typer.Option(help="Package to write; by default beside the checkpoint.")] = None,
     card: Annotated[
         Path | None, typer.Option(help="YAML of what you state: name, authors, license, training_data, cite ...")

@@ -17,9 +17,10 @@ from eseg_export.card import Card, card_of, missing_for_publication
 from eseg_export.compatibility.verdicts import Verdict, judge, refuse_faults
 from eseg_export.evaluation import Evaluation, evaluation_of
 from eseg_export.finished import FinishedPackage, read_package
+from eseg_export.former import former_statements
 from eseg_export.names import refuse_unusable_names
 from eseg_export.rdf import Evidence, describe, package_files
-from eseg_export.sample import write_samples
+from eseg_export.sample import as_shipped, write_samples
 from eseg_export.template import load_template
 from eseg_export.to_onnx import to_onnx
 from eseg_export.to_state_dict import to_state_dict
@@ -72,8 +73,9 @@ def export(
     """Write the package and return what was measured; it appears at `out` only after every test has passed.
 
     Args:
-        model: the path of a checkpoint, or a model in memory.
-        out: the zip to write; by default `<checkpoint>.zip`, and for a model in memory it must be given.
+        model: the path of a checkpoint or of a package that was made of one, or a model in memory. Card, built-in
+            template and evaluation come out of a package too, where they are not given.
+        out: the zip to write; by default `<checkpoint>.zip`, and for a package or a model in memory it must be given.
         card: what you state about the model, as the path of a YAML file, as a mapping of its keys, or as a `Card`.
         template: the name of a built-in one or the path of a YAML file; by default `em2d` or `em3d`.
         evaluation: figures that `eseg evaluate --json` wrote, as its path or as a mapping, to be shown in the package.
@@ -95,12 +97,13 @@ def export(
     refuse_existing(out, force=force)
     refuse_inputs([out], [Path(one) for one in (model, card, evaluation) if isinstance(one, str | Path)])
     date = date or _today()
-    checkpoint = _checkpoint_of(model, progress)
+    checkpoint = as_shipped(_checkpoint_of(model, progress))
     refuse_unusable_names(checkpoint)
-    stated = card_of(card)
-    figures = evaluation_of(evaluation, checkpoint.class_names)
+    former = former_statements(model, checkpoint.class_names)
+    stated = card_of(former.card if card is None else card)
+    figures = evaluation_of(former.evaluation if evaluation is None else evaluation, checkpoint.class_names)
     unchecked = ask_github(stated.github_users)
-    story = tell(checkpoint, stated, load_template(str(template or f"em{checkpoint.dims}d")))
+    story = tell(checkpoint, stated, load_template(str(template or former.template or f"em{checkpoint.dims}d")))
     make_folder(out.parent)
     try:
         # Beside its destination: whether it can be written shows at once, and the last step is a mere rename.
@@ -120,6 +123,8 @@ def _destination(model: object, out: str | Path | None) -> Path:
         if Path(out).suffix.lower() != ".zip":
             raise OutputError(f"out is {out}; a package is a zip file, so its name must end in .zip")
         return Path(out)
+    if isinstance(model, str | Path) and Path(model).suffix.lower() == ".zip":
+        raise OutputError(f"out is not given; {model} is a package, which its own export does not replace")
     if isinstance(model, str | Path):
         return Path(model).with_suffix(".zip")
     raise OutputError("out is not given; a model in memory needs it, such as out='model.zip'")
