@@ -41,8 +41,9 @@ pytestmark = pytest.mark.usefixtures("without_zoo_tests")
 
 
 def whole(checkpoint: Checkpoint) -> Checkpoint:
-    """The checkpoint with what only training uses."""
-    return replace(checkpoint, generative_state=HVAE(checkpoint.architecture).generative_state())
+    """The checkpoint with what only training uses, and what tells of somebody's machine."""
+    training = replace(checkpoint.training, command="eseg train /home/ada/run.yaml", machine="the desk of Ada")
+    return replace(checkpoint, generative_state=HVAE(checkpoint.architecture).generative_state(), training=training)
 
 
 def differing(first: Path, second: Path) -> set[str]:
@@ -75,9 +76,12 @@ def test_every_field_returns_but_paths_and_what_surrounds_the_sample(packed: Pat
             assert new == Run.without_paths(old)
         elif field.name == "sample":
             assert torch.equal(old, new)
+        elif field.name == "training":
+            assert new == replace(old, command="", machine="")
         else:
             assert old == new, field.name
     assert before.digest == after.digest
+    assert not any(b"/home/ada" in file or b"desk of Ada" in file for file in read_package(packed).files.values())
 
 
 def test_maps_are_the_same_bit_for_bit(packed: Path) -> None:
