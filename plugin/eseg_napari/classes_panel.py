@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtGui import QColor
+from qtpy.QtGui import QColor, QIcon, QPixmap
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QColorDialog,
@@ -24,6 +24,7 @@ from eseg_napari.strokes import Count
 
 COLUMNS = ("", "Key", "Class", "Strokes", "Pixels", "Slices")
 COLOUR, KEY, NAME, STROKES, PIXELS, SLICES = range(6)
+SWATCH = Qt.ItemDataRole.UserRole + 1  # where an item keeps its colour
 
 
 class ClassesPanel(QWidget):  # type: ignore[misc]
@@ -84,7 +85,8 @@ class ClassesPanel(QWidget):  # type: ignore[misc]
                     item.setFlags(item.flags() & ~Qt.ItemFlag.ItemIsEditable)
                     item.setTextAlignment(Qt.AlignmentFlag.AlignCenter)
                 if column == COLOUR:
-                    item.setBackground(QColor(one.colour))
+                    item.setIcon(_swatch(one.colour))
+                    item.setData(SWATCH, one.colour)
                     item.setToolTip("Double-click for another colour.")
                 elif is_name:
                     item.setToolTip("Double-click to rename.")
@@ -126,6 +128,15 @@ class ClassesPanel(QWidget):  # type: ignore[misc]
         if column != COLOUR:
             return
         item = self.table.item(row, COLOUR)
-        found = QColorDialog.getColor(item.background().color(), self, "Colour of the class")
+        found = QColorDialog.getColor(QColor(item.data(SWATCH)), self, "Colour of the class")
         if found.isValid():
             self.recoloured.emit(int(item.data(Qt.ItemDataRole.UserRole)), found.name())
+
+
+def _swatch(colour: str) -> QIcon:
+    """Return a square in a colour; a selected row does not tint it, as it would a background."""
+    pixels = QPixmap(16, 16)
+    pixels.fill(QColor(colour))
+    icon = QIcon(pixels)
+    icon.addPixmap(pixels, QIcon.Mode.Selected)
+    return icon

@@ -34,8 +34,10 @@ class ImagePanel(QWidget):  # type: ignore[misc]
         self.viewer = viewer
         self.list = QListWidget()
         self.list.setToolTip("Check the layer to learn from; several checked layers are channels of one image.")
-        self.list.setMaximumHeight(84)
+        self.list.setMaximumHeight(66)
         self.axes = QComboBox()
+        self.axes.setMinimumContentsLength(10)
+        self.axes.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.axes.setToolTip("What the axes of the layer are, the slowest first: t time, z depth, c channel.")
         self.open = QPushButton("Open…")
         self.open.setToolTip("Open an image, a project, a run.yaml or an ilastik project.")

@@ -20,13 +20,14 @@ class LookPanel(QWidget):  # type: ignore[misc]
         self.button.setToolTip("Show what the model makes of what you see; it follows you, and the training.")
         self.next = QPushButton("Next place (N)")
         self.next.setToolTip("Go where a stroke teaches most: the model is unsure there, and has seen nothing like it.")
-        self.opacity, self.sure = _slider(50), _slider(30)
+        self.opacity, self.sure = _slider(40), _slider(30)
         self.uncertainty = QCheckBox("Show uncertainty")
         self.uncertainty.setToolTip("Dark is sure, bright is unsure.")
         self.only_sure = QCheckBox("Only where sure")
         self.only_sure.setToolTip("Hide the map where its uncertainty is above the slider's.")
-        self.line = QLabel("")
-        self.line.setWordWrap(True)
+        self.line, self.place = QLabel(""), QLabel("")
+        for label in (self.line, self.place):
+            label.setWordWrap(True)
         row, grid = QHBoxLayout(), QGridLayout()
         row.addWidget(self.button, 1)
         row.addWidget(self.next, 1)
@@ -40,12 +41,19 @@ class LookPanel(QWidget):  # type: ignore[misc]
         layout.addLayout(row)
         layout.addLayout(grid)
         layout.addWidget(self.line)
+        layout.addWidget(self.place)
+        self.place.hide()
         self.button.toggled.connect(self.toggled.emit)
         self.next.clicked.connect(self.next_wanted.emit)
         for slider in (self.opacity, self.sure):
             slider.valueChanged.connect(self.display_changed.emit)
         for box in (self.uncertainty, self.only_sure):
             box.toggled.connect(self.display_changed.emit)
+
+    def tell_place(self, text: str) -> None:
+        """Show a line on the next place; an empty one hides it."""
+        self.place.setText(text)
+        self.place.setVisible(bool(text))
 
     @property
     def limit(self) -> float:

@@ -78,14 +78,16 @@ def strokes_of(labels: LabelImage, axes: str, classes: Sequence[PaintClass]) -> 
     return strokes
 
 
-def read_labels(path: Path, image: Image, axes: str) -> tuple[tuple[PaintClass, ...], Strokes]:
+def read_labels(
+    path: Path, image: Image, axes: str, names: Sequence[str] = ()
+) -> tuple[tuple[PaintClass, ...], Strokes]:
     """Return classes and strokes of a label file of any kind for an image that is open.
 
-    Raises `InputError` for a file that cannot be read, or does not fit.
+    `names` are those of the values 1, 2 ..., for files that name no classes. Raises `InputError` for a file that cannot be read, or does not fit.
     """
     from eseg_zoo.labels.opening import LabelReading, given_labels, open_labels
 
-    reading = LabelReading(classes={}, unlabelled=0, dims=2)
+    reading = LabelReading(classes=dict(enumerate(names, start=1)), unlabelled=0, dims=2)
     labels = open_labels([image], given_labels([[path]]), reading)[0]
     classes = _classes(labels)
     return classes, strokes_of(labels, axes, classes)

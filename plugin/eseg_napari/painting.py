@@ -40,6 +40,16 @@ class Painter:
         self.layer.brush_size = BRUSH
         self.layer.selected_label = classes[0].value
         self.layer.mode = "paint"
+        self.show_classes(classes)
+
+    def to_the_top(self) -> None:
+        """Put the strokes above all other layers, and make them the layer that is worked on."""
+        if not self.is_shown:
+            return
+        layers = self.viewer.layers
+        if layers[-1] is not self.layer:
+            layers.move(layers.index(self.layer), len(layers))
+        layers.selection.active = self.layer
 
     def show_classes(self, classes: Sequence[PaintClass]) -> None:
         """Give the classes their colours, and the first nine their keys."""

@@ -100,14 +100,17 @@ class ExportPanel(_Working):
             ("GitHub name", self.github), ("Licence", self.licence), ("Training data", self.data),
         ):  # fmt: skip
             form.addRow(text, field)
-        self.table = QTableWidget(0, 3)
-        self.table.setHorizontalHeaderLabels(["Software", "Result", "Why"])
+        self.table = QTableWidget(0, 2)
+        self.table.setHorizontalHeaderLabels(["Format or software", "Result"])
         self.table.verticalHeader().hide()
-        self.table.setWordWrap(True)
         self.table.setEditTriggers(QTableWidget.EditTrigger.NoEditTriggers)
+        self.table.setSelectionBehavior(QTableWidget.SelectionBehavior.SelectRows)
         header = self.table.horizontalHeader()
         header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
-        header.setSectionResizeMode(2, QHeaderView.ResizeMode.Stretch)
+        header.setSectionResizeMode(1, QHeaderView.ResizeMode.Stretch)
+        self.why = QLabel("")
+        self.why.setWordWrap(True)
+        self.table.itemSelectionChanged.connect(self._tell_why)
         self.table.hide()
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -116,6 +119,7 @@ class ExportPanel(_Working):
         layout.addWidget(self.bar)
         layout.addWidget(self.line)
         layout.addWidget(self.table)
+        layout.addWidget(self.why)
 
     def card(self) -> dict[str, Any]:
         """Return what is stated, as `card.yaml` has it; what is left empty is left out."""
@@ -132,18 +136,23 @@ class ExportPanel(_Working):
     def show_package(self, package: Any) -> None:
         """Show the proof: how far each format is from the model, and what each software makes of the package."""
         rows = [
-            (one.weights_format, "equal", f"differs from the model by at most {one.difference:.0e} of a probability")
+            (one.weights_format, "equals the model", f"no probability differs by more than {one.difference:.0e}")
             for one in package.measured
         ]
         rows += [(one.consumer.name, one.outcome.text, one.why) for one in package.verdicts]
         self.table.setRowCount(len(rows))
-        for row, texts in enumerate(rows):
-            for column, text in enumerate(texts):
+        for row, (name, result, why) in enumerate(rows):
+            for column, text in enumerate((name, result)):
                 item = QTableWidgetItem(text)
-                item.setToolTip(text)
+                item.setToolTip(why)
                 self.table.setItem(row, column, item)
-        self.table.resizeRowsToContents()
-        self.table.setMinimumHeight(220)
+        height = self.table.horizontalHeader().sizeHint().height() + 4
+        self.table.setFixedHeight(height + sum(self.table.rowHeight(row) for row in range(len(rows))))
         self.table.show()
+        self.why.setText("Select a row to see why.")
         lacking = f" For publication, state: {'; '.join(package.missing)}." if package.missing else ""
         self.line.setText(f"{package.path} passed every test.{lacking}")
+
+    def _tell_why(self) -> None:
+        item = self.table.item(self.table.currentRow(), 0)
+        self.why.setText("" if item is None else item.toolTip())

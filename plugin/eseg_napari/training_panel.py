@@ -20,10 +20,13 @@ class TrainingPanel(QWidget):  # type: ignore[misc]
     def __init__(self) -> None:
         super().__init__()
         self.button = QPushButton("Train")
-        self.button.setToolTip("Learn from the strokes. Go on painting meanwhile: new strokes are learnt from at once.")
+        self.button.setToolTip(
+            "Train: learn from the strokes. Go on painting meanwhile: new strokes are learnt from at once.\n"
+            "Stop: end the training, and keep its best model."
+        )
         self.dims = QComboBox()
-        self.dims.addItem("slices (2D)", SLICES)
-        self.dims.addItem("volume (3D)", VOLUME)
+        self.dims.addItem("from slices (2D)", SLICES)
+        self.dims.addItem("from the volume (3D)", VOLUME)
         self.dims.setToolTip("Whether the network sees each slice by itself, or the volume. 2D is quicker.")
         self.bar = QProgressBar()
         self.bar.setTextVisible(False)
@@ -32,7 +35,6 @@ class TrainingPanel(QWidget):  # type: ignore[misc]
         self.line.setWordWrap(True)
         row = QHBoxLayout()
         row.addWidget(self.button, 1)
-        row.addWidget(QLabel("Learn from"))
         row.addWidget(self.dims)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -46,7 +48,7 @@ class TrainingPanel(QWidget):  # type: ignore[misc]
     def show_state(self, *, is_training: bool, is_busy: bool = False, line: str | None = None) -> None:
         """Show whether a training goes on; while it starts or ends the button waits."""
         self.is_training = is_training
-        self.button.setText("Stop and keep the best" if is_training else "Train")
+        self.button.setText("Stop" if is_training else "Train")
         self.button.setEnabled(not is_busy)
         self.dims.setEnabled(not is_training and not is_busy)
         if not is_training:

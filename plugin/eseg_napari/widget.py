@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari.utils.notifications import show_error, show_info, show_warning
-from qtpy.QtCore import QEvent, QObject, QTimer
+from qtpy.QtCore import QEvent, QObject, Qt, QTimer
 from qtpy.QtWidgets import QFileDialog, QFrame, QGroupBox, QLabel, QMessageBox, QScrollArea, QVBoxLayout, QWidget
 
 from eseg_napari import classes as paint_classes
@@ -93,7 +93,8 @@ class EsegWidget(QWidget):  # type: ignore[misc]
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)
         outer.addWidget(scroll)
-        self.setMinimumWidth(360)
+        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setMinimumWidth(inner.minimumSizeHint().width() + scroll.verticalScrollBar().sizeHint().width() + 4)
 
     def _connect(self) -> None:
         self.image.changed.connect(self._image_changed)
@@ -164,6 +165,8 @@ class EsegWidget(QWidget):  # type: ignore[misc]
         assert self.session.strokes is not None, "it has an image"
         self.session.strokes.changed = self._painted
         self.painter.show(chosen, self.session.strokes, self.session.classes)
+        # Later, as napari makes a layer that was just added the active one after it told of it.
+        self.tasks.post(self.painter.to_the_top)
         self._show_classes()
         self._count()
         self._tell_image()
@@ -264,6 +267,7 @@ class EsegWidget(QWidget):  # type: ignore[misc]
     def train(self) -> None:
         """Start a training; it is looked at as soon as it is worth it."""
         self.training.show_state(is_training=True, is_busy=True, line="Starting…")
+        self._progress = None
 
         def failed(error: Exception) -> None:
             self.training.show_state(is_training=False, line="")
@@ -271,6 +275,7 @@ class EsegWidget(QWidget):  # type: ignore[misc]
 
         def done(left_out: list[str]) -> None:
             self.training.show_state(is_training=True)
+            self._show_progress()  # what it told before it was known here
             self.save()
             if left_out:
                 show_info(f"{', '.join(left_out)} has no strokes and is left out; paint some to have it learnt")
