@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image as Picture
-from qtpy.QtWidgets import QApplication, QScrollArea
-
 from eseg_export.demo.em import em_phantom
 from eseg_export.demo.fluorescence import fluorescence_phantom
 from eseg_export.demo.strokes import sparse_strokes
+from PIL import Image as Picture
+from qtpy.QtWidgets import QApplication, QScrollArea
+
 from eseg_napari import samples
 from eseg_napari.app import open_viewer
 from eseg_napari.classes import of_mapping

@@ -145,7 +145,7 @@ def file_of(layer: Any) -> str:
 
 
 def placed_as(layer: Any, *, leaving_out: int | None = None) -> dict[str, Any]:
-    """Return how a layer lies in the viewer, as the arguments of a new layer that lies there too, maybe less an axis."""
+    """Return how a layer lies in the viewer, as arguments of a new layer that lies there too, maybe less an axis."""
     kept = [axis for axis in range(layer.ndim) if axis != leaving_out]
     units = getattr(layer, "units", None)
     placed: dict[str, Any] = {

@@ -56,7 +56,7 @@ def _windows(chosen: ChosenImage, snapshot: Snapshot, dims: int) -> list[Window]
         steps[chosen.axes.index("z")] = around[chosen.axes.index("z")] = NEAR_SLICES
     places = []
     for plane, painting in snapshot.paintings.items():
-        inside = np.argwhere(painting.pixels) + (painting.y, painting.x)
+        inside = np.argwhere(painting.pixels) + np.array([painting.y, painting.x])
         places.append(np.unique(np.insert(inside // NEAR, 0, np.zeros((len(plane), 1)), axis=1), axis=0))
         places[-1][:, : len(plane)] = np.array(plane, int) // steps[: len(plane)]
     cells = np.unique(np.concatenate(places), axis=0)

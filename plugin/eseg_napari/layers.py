@@ -88,7 +88,7 @@ def add_image(viewer: Any, image: Image, source: str) -> list[Any]:
             blending="additive",
             colormap="gray" if count == 1 else COLOURS[number % len(COLOURS)],
             **about,
-        )  # fmt: skip
+        )
         for number in range(count)
     ]
 

@@ -150,7 +150,7 @@ class Looker:
         return [one for one in (self.layer, self.uncertainty) if one is not None and one in self.viewer.layers]
 
     def _show(self, chosen: ChosenImage, maps: Maps) -> None:
-        """Put maps into their layers, which lie under the strokes; the layer that is painted in stays the active one."""
+        """Put maps into their layers, which lie under the strokes; the active layer stays the same."""
         placed = dict(chosen.placed)
         placed["translate"] = placed["translate"] + np.array(maps.starts) * placed["scale"]
         active = self.viewer.layers.selection.active

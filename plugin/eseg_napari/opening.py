@@ -83,7 +83,9 @@ def read_labels(
 ) -> tuple[tuple[PaintClass, ...], Strokes]:
     """Return classes and strokes of a label file of any kind for an image that is open.
 
-    `names` are those of the values 1, 2 ..., for files that name no classes. Raises `InputError` for a file that cannot be read, or does not fit.
+    `names` are those of the values 1, 2 ..., for files that name no classes.
+
+    Raises `InputError` for a file that cannot be read, or does not fit.
     """
     from eseg_zoo.labels.opening import LabelReading, given_labels, open_labels
 

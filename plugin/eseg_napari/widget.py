@@ -309,7 +309,7 @@ class EsegWidget(QWidget):  # type: ignore[misc]
             self.tasks.start(lambda task: self.session.close())
 
     def _trained(self, progress: LiveProgress) -> None:
-        """Called by the training in its thread: the window shows the newest of many calls."""
+        """Show the newest progress soon; the training calls it in its thread, much more often than that."""
         self._progress = progress
         if not self._is_posted:
             self._is_posted = True

@@ -14,6 +14,7 @@ pytest.importorskip("pytestqt", reason="pytest-qt is not installed here: `make n
 from eseg_export.demo.em import em_phantom
 from eseg_export.demo.phantom import Phantom
 from eseg_export.demo.strokes import sparse_strokes
+
 from eseg_napari.widget import EsegWidget
 
 # A network that learns in seconds, not well.

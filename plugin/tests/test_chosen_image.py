@@ -85,7 +85,8 @@ def test_of_a_large_image_only_the_surroundings_of_strokes_are_read() -> None:
         read.append(block_info[None]["chunk-location"])
         return np.zeros((1, 1000, 1000), np.uint8)
 
-    data = dask.array.map_blocks(plane, chunks=((1,) * 1000, (1000,) * 10, (1000,) * 10), dtype=np.uint8, meta=np.zeros((0, 0, 0), np.uint8))  # fmt: skip
+    chunks = ((1,) * 1000, (1000,) * 10, (1000,) * 10)
+    data = dask.array.map_blocks(plane, chunks=chunks, dtype=np.uint8, meta=np.zeros((0, 0, 0), np.uint8))
     assert data.nbytes == 100e9
     chosen = choose([Image(data, name="huge", contrast_limits=(0, 255))], "zyx")
     read.clear()  # napari has shown a slice

@@ -10,12 +10,11 @@ import tifffile
 import yaml
 from napari.utils.notifications import notification_manager
 
+from conftest import QUICK, Wait
 from eseg_napari.opening import open_path
 from eseg_napari.project import RUN, free, new_folder
 from eseg_zoo.config import load_run
 from eseg_zoo.training.data import open_pairs, read_training_data
-
-from conftest import QUICK, Wait
 from painted import paint, told
 
 
@@ -73,7 +72,7 @@ def test_an_image_in_no_file_is_saved_with_its_strokes(widget: Any, phantom: Any
     scale = {"scale": (0.6, 0.2, 0.2), "units": ("um",) * 3}
     for name in ("nuclei", "cells"):
         widget.viewer.add_image(phantom.image, name=name, **scale)
-    widget.image.check(list(widget.viewer.layers)[:1] + [widget.viewer.layers["cells"]], "zyx")
+    widget.image.check([widget.viewer.layers["nuclei"], widget.viewer.layers["cells"]], "zyx")
     widget.session.strokes[0, 3, 3:9] = 1
     widget.session.strokes[1, 3, 3:9] = 2
     widget._save_now()

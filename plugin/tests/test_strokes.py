@@ -23,7 +23,8 @@ def painted() -> tuple[Strokes, np.ndarray[Any, Any]]:
 @pytest.mark.parametrize(
     "key",
     [
-        (0,), (-1, 2), (slice(None), 2, slice(3, 9)), (2, 4, 7, 11), (Ellipsis, 5), (slice(0, 3, 2), 1, slice(None, None, 2), 3),
+        (0,), (-1, 2), (slice(None), 2, slice(3, 9)), (2, 4, 7, 11), (Ellipsis, 5),
+        (slice(0, 3, 2), 1, slice(None, None, 2), 3),
         (np.array([0, 2, 2]), np.array([1, 4, 0]), np.array([3, 3, 19]), np.array([0, 29, 7])),
     ],
 )  # fmt: skip
@@ -33,7 +34,12 @@ def test_it_is_read_as_an_array_is(painted: Any, key: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "key", [(0, 1), (slice(None), 2, slice(3, 9), 5), (np.array([1, 1]), np.array([0, 4]), np.array([3, 4]), np.array([7, 7]))]
+    "key",
+    [
+        (0, 1),
+        (slice(None), 2, slice(3, 9), 5),
+        (np.array([1, 1]), np.array([0, 4]), np.array([3, 4]), np.array([7, 7])),
+    ],
 )
 def test_it_is_written_as_an_array_is(painted: Any, key: Any) -> None:
     strokes, values = painted
