@@ -166,7 +166,8 @@ def with_labels(data: TrainingData, run: Run, pairs: Sequence[LabelledImage]) ->
             chosen[use] += [first + number for number in numbers]
         anchors |= enumerate(pair.labels.anchors(first=first), start=first)
     training, validation = _split(anchors, chosen, run)
-    return replace(data, training=training, validation=validation)
+    colours = _colours(run, pairs[0].labels.classes)
+    return replace(data, training=training, validation=validation, colours=colours)
 
 
 def _in_memory(pairs: Sequence[LabelledImage]) -> list[LabelledImage]:

@@ -19,7 +19,7 @@ def get_reader(path: str | Sequence[str]) -> Callable[[Any], list[LayerData]] | 
         return None
     found = Path(path)
     try:
-        return read_maps if _classes_of(found) else None
+        return read_maps if _classes_of(found)[0] else None
     except (EsegError, OSError, ValueError, KeyError):
         return None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from napari.utils.notifications import show_info
 from qtpy.QtWidgets import QFileDialog
@@ -15,16 +15,13 @@ from eseg_napari.results_panel import ZARR
 from eseg_napari.tasks import Task, tell_error
 from eseg_zoo.errors import EsegError, InputError
 
-if TYPE_CHECKING:
-    from eseg_napari.widget import EsegWidget
-
 PACKAGE = "model.zip"
 
 
 class Results:
     """Does what the panels Predict and Export ask for."""
 
-    def __init__(self, widget: EsegWidget):
+    def __init__(self, widget: Any):  # an EsegWidget, which makes this
         self.widget = widget
         self._predicting: Task | None = None
         self._exporting: Task | None = None
@@ -53,9 +50,10 @@ class Results:
         out, uncertainty = free(folder / "maps.ome.zarr" if is_zarr else folder / "tiff"), panel.uncertainty.isChecked()
 
         def work(task: Task) -> dict[str, Path]:
-            return session.predict_to(
+            files: dict[str, Path] = session.predict_to(
                 answer.result(), out, slices=slices, uncertainty=uncertainty, report=self._report(task, panel)
             )
+            return files
 
         def done(files: dict[str, Path]) -> None:
             panel.show_working(False, f"Written: {', '.join(map(str, files.values()))}")
@@ -119,7 +117,8 @@ class Results:
             panel.show_working(False)
             tell_error(error)
 
-        return self.widget.tasks.start(work, done, failed=failed)
+        task: Task = self.widget.tasks.start(work, done, failed=failed)
+        return task
 
     def _above_images(self) -> int:
         """Return the place in the list of layers that is just above the image."""

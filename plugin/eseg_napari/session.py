@@ -84,7 +84,11 @@ class Session:
             self.train(changed)
             return None
         self.inputs = inputs
-        return self.training.set_labels(inputs.labels, classes={one.value: one.name for one in used})
+        return self.training.set_labels(
+            inputs.labels,
+            classes={one.value: one.name for one in used},
+            colours={one.name: one.colour for one in used},
+        )
 
     def stop(self) -> Model:
         """End the training and keep its best model; raises what it ended with."""
@@ -183,6 +187,6 @@ class Session:
         }
         if self._start() is None:
             settings["network"] = {**self.settings.get("network", {}), "dims": self.dims}
-        else:
-            settings.pop("network", None)
+        else:  # a network keeps its shape, and the preset would give another one
+            settings = {key: value for key, value in settings.items() if key not in ("network", "preset")}
         return settings

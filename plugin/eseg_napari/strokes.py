@@ -152,7 +152,8 @@ class Strokes:
     def _points(self, key: tuple[Any, ...]) -> Pixels:
         """Return the values at points, each an index along every axis."""
         if any(_is_slice(one) for one in key):  # such as one class of a stack: rare, so the plain way
-            return np.asarray(self)[key]
+            whole: Pixels = np.asarray(self)
+            return np.asarray(whole[key])
         points = np.broadcast_arrays(*(np.asarray(one) for one in key))
         found = np.zeros(points[0].shape, np.uint8)
         for plane, chosen in self._by_plane(points).items():

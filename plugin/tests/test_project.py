@@ -103,7 +103,8 @@ def test_a_project_is_gone_on_with_from_its_model(
     assert "Train goes on from it" in again.training.line.text()
     assert again.session.settings["preset"] == "small"
     again.train()
-    wait(lambda: again.session.training is not None and again.session.training.progress.is_worth_a_look)
+    wait(lambda: again.session.training is not None and again.session.training.progress.step > 0)
+    assert again.session.training.progress.is_worth_a_look  # from random weights it is after 60 steps
     again.close_all()
 
 
