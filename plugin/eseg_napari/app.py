@@ -38,7 +38,7 @@ def main() -> None:
     try:
         import napari
     except ImportError:
-        sys.exit("eseg-napari needs napari: pip install 'eseg_zoo[napari]'")
+        sys.exit("eseg-napari needs napari: pip install '.[napari]'")
     open_viewer(given.path, axes=given.axes)
     napari.run()
 

@@ -20,7 +20,8 @@ from eseg_zoo.errors import EsegError, InputError
 
 MAP, UNCERTAINTY = "map", "uncertainty"
 AFTER_MOVE = 0.25  # seconds that the view must rest before it is mapped
-BETWEEN = 1.0  # seconds between two maps of one view, while the training goes on
+# Between two maps of one view the training goes on for so many seconds, and so many times as long as a map takes.
+BETWEEN, TIMES = 1.0, 3.0
 
 
 class Looker:
@@ -35,7 +36,7 @@ class Looker:
         self.made = 0  # maps so far
         self._task: Task | None = None
         self._shown: tuple[Any, Any, int] | None = None  # region, model and step of the map that is shown
-        self._last = 0.0
+        self._last = self._took = 0.0  # when the last map came, and how long it took
         self._timer = QTimer(tasks)
         self._timer.setSingleShot(True)
         self._timer.timeout.connect(self._request)
@@ -60,7 +61,8 @@ class Looker:
     def model_changed(self) -> None:
         """Look again, as the training went on or ended."""
         if self.is_on and not self._timer.isActive():
-            self._timer.start(int(1000 * max(0.0, self._last + BETWEEN - time.monotonic())))
+            rest = max(BETWEEN, TIMES * self._took)
+            self._timer.start(int(1000 * max(0.0, self._last + rest - time.monotonic())))
 
     def _toggled(self, is_on: bool) -> None:
         if is_on:
@@ -101,6 +103,7 @@ class Looker:
             return
         chosen = self.session.chosen
         assert chosen is not None, "something of it is seen"
+        began = time.monotonic()
 
         def work(task: Task) -> Maps:
             return look(answer.result(), chosen.image, chosen.axes, part, task.check)
@@ -117,6 +120,7 @@ class Looker:
             if self._task is task:
                 self._task = None
             self._last = time.monotonic()
+            self._took = self._last - began
             if self.session.is_training:
                 self.model_changed()
 
@@ -168,13 +172,11 @@ class Looker:
             self.layer.editable = False
             for layer in (self.uncertainty, self.layer):
                 self.viewer.layers.move(self.viewer.layers.index(layer), self.viewer.layers.index(self.painter.layer))
-        else:
-            self.layer.data, self.uncertainty.data = maps.sure(self.panel.limit), maps.uncertainty
-            for layer in (self.layer, self.uncertainty):
-                layer.translate = placed["translate"]
-        if active is not None and active in self.viewer.layers:
+        if active is not None and active in self.viewer.layers and self.viewer.layers.selection.active is not active:
             self.viewer.layers.selection.active = active
-        self.layer.visible = True
+        for layer in (self.layer, self.uncertainty):
+            if not np.array_equal(layer.translate, placed["translate"]):
+                layer.translate = placed["translate"]
         self._display()
 
     def show_classes(self) -> None:
@@ -186,6 +188,10 @@ class Looker:
         """Show of the maps what the panel says."""
         if not self._layers() or self.maps is None:
             return
-        self.layer.opacity = self.panel.opacity.value() / 100
-        self.uncertainty.visible = self.is_on and self.panel.uncertainty.isChecked()
+        # Each of these draws the layer anew, which takes tens of milliseconds without a GPU: only what differs is set.
         self.layer.data = self.maps.sure(self.panel.limit)
+        self.layer.opacity, self.layer.visible = self.panel.opacity.value() / 100, self.is_on
+        wants_uncertainty = self.is_on and self.panel.uncertainty.isChecked()
+        if wants_uncertainty and self.uncertainty.data is not self.maps.uncertainty:
+            self.uncertainty.data = self.maps.uncertainty
+        self.uncertainty.visible = wants_uncertainty
