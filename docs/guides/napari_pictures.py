@@ -57,6 +57,7 @@ class Photographer:
 
     def take(self, name: str, part: Any) -> None:
         """Write NAME.jpg."""
+        rest(0.4)  # what was shown last has its place
         area = self.widget.findChild(QScrollArea)
         area.verticalScrollBar().setValue(max(part.mapTo(area.widget(), part.rect().topLeft()).y() - 40, 0))
         rest(0.6)
@@ -142,10 +143,11 @@ def show(photographer: Photographer, steps: int) -> None:
     widget.export.name.setText("Cells in fluorescence")
     widget.export.description.setText("Nuclei and cytoplasm of cells in a synthetic volume.")
     widget.export.author.setText("A. Painter")
-    widget.results.export_to(photographer.out / "model.zip", force=True)
+    package = Path.home() / "model.zip"
+    widget.results.export_to(package)
     wait(lambda: not widget.export.is_working)
     photographer.take("export", widget.export.button)
-    (photographer.out / "model.zip").unlink()
+    package.unlink()
 
 
 def main() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -110,6 +111,7 @@ class Project:
             return
         source = self._source(state.chosen)
         if source is None:
+            self._said = said
             return
         whole = {**source, **said}
         with replacing(self.folder / RUN, force=True) as path:
@@ -131,7 +133,8 @@ class Project:
                 found = open_image(path, usual_axes=chosen.image.axes)
                 if found.sizes == chosen.image.sizes:
                     stated = {} if found.stated_axes else {"axes": found.axes}
-                    return {"images": str(path), **stated}
+                    inside = path.is_relative_to(self.folder.absolute())
+                    return {"images": path.name if inside else str(path), **stated}
         if not copy.exists():
             if chosen.bytes > LARGEST_COPY:
                 self.notes.append(
@@ -152,8 +155,6 @@ def new_folder(chosen: ChosenImage) -> Path:
 
     The folder is not there yet, so nothing is ever written over.
     """
-    import os
-
     place, name = Path.home() / "eseg_zoo", chosen.names[0]
     if chosen.files and "://" not in chosen.files[0]:
         file = Path(chosen.files[0])
@@ -162,6 +163,12 @@ def new_folder(chosen: ChosenImage) -> Path:
             place = file.absolute().parent
     name = "".join(letter if letter.isalnum() or letter in "-_ " else "_" for letter in name).strip() or "image"
     return free(place / f"{name}_project")
+
+
+def short(path: Path) -> str:
+    """Return a path as the window shows it, the home folder as ~."""
+    home = Path.home()
+    return f"~/{path.relative_to(home).as_posix()}" if path.is_relative_to(home) else str(path)
 
 
 def free(path: Path) -> Path:

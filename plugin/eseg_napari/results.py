@@ -9,7 +9,7 @@ from typing import Any
 from napari.utils.notifications import show_info
 from qtpy.QtWidgets import QFileDialog
 
-from eseg_napari.project import free, new_folder
+from eseg_napari.project import free, new_folder, short
 from eseg_napari.reader import read_maps
 from eseg_napari.results_panel import ZARR
 from eseg_napari.tasks import Task, tell_error
@@ -56,14 +56,14 @@ class Results:
             return files
 
         def done(files: dict[str, Path]) -> None:
-            panel.show_working(False, f"Written: {', '.join(map(str, files.values()))}")
+            panel.show_working(False, f"Written: {', '.join(map(short, files.values()))}")
             for data, about, _ in read_maps(files["classes"]):
                 is_here = session.chosen is not None and data.shape == session.chosen.shape
                 place = session.chosen.placed if is_here and session.chosen else {}
                 layer = self.widget.viewer.add_labels(data, **{**about, **place})
                 self.widget.viewer.layers.move(self.widget.viewer.layers.index(layer), self._above_images())
                 self.widget.painter.choose(self.widget.classes.value())
-            show_info(f"The maps are in {out}")
+            show_info(f"The maps are in {short(out)}")
 
         self._predicting = self._start(panel, work, done)
 

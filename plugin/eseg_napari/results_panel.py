@@ -21,6 +21,8 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from eseg_napari.project import short
+
 # What most of the zoo's models have; any SPDX identifier can be typed.
 LICENCES = ("CC-BY-4.0", "CC0-1.0", "MIT", "BSD-3-Clause", "Apache-2.0")
 ZARR, TIFF = "OME-Zarr", "OME-TIFF"
@@ -151,7 +153,7 @@ class ExportPanel(_Working):
         self.table.show()
         self.why.setText("Select a row to see why.")
         lacking = f" For publication, state: {'; '.join(package.missing)}." if package.missing else ""
-        self.line.setText(f"{package.path} passed every test.{lacking}")
+        self.line.setText(f"{short(package.path)} passed every test.{lacking}")
 
     def _tell_why(self) -> None:
         item = self.table.item(self.table.currentRow(), 0)

@@ -27,7 +27,8 @@ Report = Callable[[str, int, int], None]
 class Session:
     """The state behind the window. What takes long is called in a thread beside it; one thread changes the fields."""
 
-    chosen: ChosenImage | None = None
+    chosen: ChosenImage | None = None  # None also while the checked layers do not fit
+    painted_on: ChosenImage | None = None  # the image of the strokes, which are saved with it in any case
     classes: tuple[PaintClass, ...] = field(default_factory=first_classes)
     strokes: Strokes | None = None
     dims: int = 2  # spatial rank of the network
@@ -44,7 +45,7 @@ class Session:
             self.strokes = Strokes(chosen.shape)
         if self.model and len(self.model.channels) != chosen.image.sizes["c"]:
             self.model = None
-        self.chosen = chosen
+        self.chosen = self.painted_on = chosen
         return is_other
 
     @property

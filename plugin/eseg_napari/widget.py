@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ from eseg_napari.looking import Looker
 from eseg_napari.opening import Opened, open_path
 from eseg_napari.painting import Painter
 from eseg_napari.places import NextPlaces
-from eseg_napari.project import Project, State, new_folder
+from eseg_napari.project import Project, State, new_folder, short
 from eseg_napari.results import Results
 from eseg_napari.results_panel import ExportPanel, PredictPanel
 from eseg_napari.session import Session
@@ -120,8 +121,9 @@ class EsegWidget(QWidget):  # type: ignore[misc]
     def show_opened(self, opened: Opened) -> None:
         """Show an image that was opened, with its classes, strokes and model."""
         self.close_training()
+        self._save_now()
         self.project = None
-        self.session.strokes = self.session.model = self.session.chosen = None
+        self.session.strokes = self.session.painted_on = self.session.model = self.session.chosen = None
         self.session.settings = opened.settings
         layers = add_image(self.viewer, opened.image, opened.source)
         if opened.classes:
@@ -159,6 +161,9 @@ class EsegWidget(QWidget):  # type: ignore[misc]
             if layers:
                 show_error(str(error))
             return
+        strokes = self.session.strokes
+        if strokes is not None and strokes.shape != chosen.shape:
+            self._save_now()  # before others take their place
         if self.session.begin(chosen):
             self.close_training()
             self.project = None
@@ -176,7 +181,7 @@ class EsegWidget(QWidget):  # type: ignore[misc]
         if chosen is not None:
             self.image.facts.setText(chosen.image.describe())
             folder = self.project.folder if self.project else new_folder(chosen)
-            self.folder.setText(f"Saved every minute, and on closing, in {folder}")
+            self.folder.setText(f"Saved every minute, and on closing, in {short(folder)}")
 
     # Classes and strokes
 
@@ -352,29 +357,29 @@ class EsegWidget(QWidget):  # type: ignore[misc]
     def state(self, snapshot: Snapshot) -> State:
         """Return what there is to save."""
         session = self.session
-        assert session.chosen is not None, "there are strokes"
-        return State(session.chosen, session.classes, snapshot, session.model, session.dims, session.settings)
+        assert session.painted_on is not None, "there are strokes"
+        return State(session.painted_on, session.classes, snapshot, session.model, session.dims, session.settings)
 
     def save(self) -> None:
         """Save what is not saved yet, in a thread."""
         session = self.session
-        if session.chosen is None or session.strokes is None or not session.strokes.version or self._is_saving:
+        if session.painted_on is None or session.strokes is None or not session.strokes.version or self._is_saving:
             return
-        project = self.project = self.project or Project(new_folder(session.chosen))
+        project = self.project = self.project or Project(new_folder(session.painted_on))
         if project.is_saved(session.strokes.version, session.classes, session.model):
             return
         strokes, state = session.strokes, self.state(Snapshot(session.strokes.shape, {}))
         self._is_saving = True
 
         def done(result: Any) -> None:
-            self.folder.setText(f"Saved at {time.strftime('%H:%M:%S')} in {project.folder}")
+            self.folder.setText(f"Saved at {time.strftime('%H:%M:%S')} in {short(project.folder)}")
             while project.notes:
                 show_warning(project.notes.pop())
 
         def ended() -> None:
             self._is_saving = False
 
-        self.tasks.start(lambda task: project.save(_with(state, strokes.snapshot())), done, ended=ended)
+        self.tasks.start(lambda task: project.save(replace(state, snapshot=strokes.snapshot())), done, ended=ended)
 
     def close_all(self) -> None:
         """End what runs, and save: called once, when the window closes."""
@@ -400,10 +405,10 @@ class EsegWidget(QWidget):  # type: ignore[misc]
 
     def _save_now(self) -> None:
         session = self.session
-        if session.chosen is None or session.strokes is None or not session.strokes.version:
+        if session.painted_on is None or session.strokes is None or not session.strokes.version:
             return
         try:
-            self.project = self.project or Project(new_folder(session.chosen))
+            self.project = self.project or Project(new_folder(session.painted_on))
             self.project.save(self.state(session.strokes.snapshot()))
         except EsegError as error:
             tell_error(error)
@@ -423,12 +428,6 @@ class EsegWidget(QWidget):  # type: ignore[misc]
         """Save."""
         self.close_all()
         super().closeEvent(event)
-
-
-def _with(state: State, snapshot: Snapshot) -> State:
-    from dataclasses import replace
-
-    return replace(state, snapshot=snapshot)
 
 
 def _told(model: Any) -> str:

@@ -12,7 +12,7 @@ from napari.utils.notifications import notification_manager
 
 from conftest import QUICK, Wait
 from eseg_napari.opening import open_path
-from eseg_napari.project import RUN, free, new_folder
+from eseg_napari.project import RUN, free
 from eseg_zoo.config import load_run
 from eseg_zoo.training.data import open_pairs, read_training_data
 from painted import paint, told
@@ -66,6 +66,18 @@ def test_closing_saves_and_erased_strokes_stay_erased(
     assert [(one.value, one.name, one.colour) for one in opened.classes] == [
         (one.value, one.name, one.colour) for one in widget.session.classes
     ]
+
+
+def test_strokes_of_an_image_that_is_left_are_saved_first(widget: Any, phantom: Any, tmp_path: Any) -> None:
+    first = widget.viewer.add_image(phantom.image, name="first")
+    widget.session.strokes[0, 3, 3:9] = 1
+    other = widget.viewer.add_image(np.zeros((20, 30), np.uint8), name="other")
+    widget.image.check([], "")
+    widget.image.check([other], "yx")
+    assert widget.session.strokes.shape == (20, 30)
+    opened = open_path(tmp_path / "eseg_zoo" / "first_project")
+    assert np.asarray(opened.strokes)[0, 3, 3:9].tolist() == [1] * 6
+    assert opened.image.shape == first.data.shape
 
 
 def test_an_image_in_no_file_is_saved_with_its_strokes(widget: Any, phantom: Any) -> None:
@@ -139,4 +151,3 @@ def test_a_new_project_replaces_nothing(tmp_path: Any) -> None:
     (tmp_path / "maps.ome.zarr").mkdir()
     assert free(tmp_path / "maps.ome.zarr").name == "maps_2.ome.zarr"
     assert free(tmp_path / "other").name == "other"
-    assert new_folder.__doc__
