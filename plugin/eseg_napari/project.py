@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -48,12 +49,17 @@ class Project:
         self._said: dict[str, Any] | None = None  # in run.yaml
         self._model: Model | None = None  # that is on disk
         self.notes: list[str] = []  # what could not be saved, one line each
+        self._writing = threading.Lock()
 
     def save(self, state: State) -> None:
         """Bring the folder up to date; raises `OutputError` where the disk refuses it.
 
         Each file, and each part of the strokes, is replaced at once: what was saved before stays until then.
         """
+        with self._writing:
+            self._bring_up_to_date(state)
+
+    def _bring_up_to_date(self, state: State) -> None:
         make_folder(self.folder)
         try:
             self._save_strokes(state)

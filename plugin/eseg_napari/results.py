@@ -9,7 +9,7 @@ from typing import Any
 from napari.utils.notifications import show_info
 from qtpy.QtWidgets import QFileDialog
 
-from eseg_napari.project import free, new_folder, short
+from eseg_napari.project import free, short
 from eseg_napari.reader import read_maps
 from eseg_napari.results_panel import ZARR
 from eseg_napari.tasks import Task, tell_error
@@ -138,10 +138,10 @@ class Results:
         return report
 
     def _folder(self) -> Path:
-        widget = self.widget
-        if widget.session.chosen is None:
+        folder = self.widget.saver.folder
+        if folder is None:
             raise InputError("no image is chosen: open one, and check its box in the list")
-        return widget.project.folder if widget.project else new_folder(widget.session.chosen)
+        return Path(folder)
 
     def _current_slice(self) -> str:
         """Return the number of the slice that is shown, as `eseg predict --slices` has it."""

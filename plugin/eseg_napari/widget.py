@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,11 +20,12 @@ from eseg_napari.looking import Looker
 from eseg_napari.opening import Opened, open_path
 from eseg_napari.painting import Painter
 from eseg_napari.places import NextPlaces
-from eseg_napari.project import Project, State, new_folder, short
+from eseg_napari.project import Project, short
 from eseg_napari.results import Results
 from eseg_napari.results_panel import ExportPanel, PredictPanel
+from eseg_napari.saving import Saver
 from eseg_napari.session import Session
-from eseg_napari.strokes import Count, Snapshot
+from eseg_napari.strokes import Count
 from eseg_napari.tasks import Tasks, tell_error
 from eseg_napari.training_panel import TrainingPanel
 from eseg_zoo.errors import EsegError, InputError, StoppedError
@@ -34,7 +33,6 @@ from eseg_zoo.errors import EsegError, InputError, StoppedError
 if TYPE_CHECKING:
     from eseg_zoo import LiveProgress
 
-SAVED_EVERY = 60  # seconds
 COUNTED_AFTER = 0.4  # seconds after a stroke
 TAUGHT_AFTER = 1.5  # seconds after the last of several strokes
 LAST_CHANCE = 10.0  # seconds that a window which is closed waits for the model of its training
@@ -47,10 +45,9 @@ class EsegWidget(QWidget):  # type: ignore[misc]
         super().__init__()
         self.viewer, self.session = napari_viewer, Session()
         self.tasks = Tasks(self)
-        self.project: Project | None = None
         self.counts: dict[int, Count] = {}
         self._progress: LiveProgress | None = None
-        self._is_posted = self._is_saving = self._is_closed = False
+        self._is_posted = self._is_closed = False
         self.image, self.classes, self.training = ImagePanel(napari_viewer), ClassesPanel(), TrainingPanel()
         self.look, self.predict, self.export = LookPanel(), PredictPanel(), ExportPanel()
         self.painter = Painter(napari_viewer, self.choose_class)
@@ -58,16 +55,15 @@ class EsegWidget(QWidget):  # type: ignore[misc]
         self.places = NextPlaces(napari_viewer, self.session, self.look, self.painter, self.tasks)
         self.results = Results(self)
         self.folder = QLabel()
+        self.saver = Saver(self.session, self.tasks, self.folder.setText)
         self.folder.setWordWrap(True)
         self._lay_out()
         self._connect()
-        self._counting, self._teaching, self._saving = (QTimer(self) for _ in range(3))
+        self._counting, self._teaching = QTimer(self), QTimer(self)
         self._counting.setSingleShot(True)
         self._teaching.setSingleShot(True)
         self._counting.timeout.connect(self._count)
         self._teaching.timeout.connect(self._teach)
-        self._saving.timeout.connect(self.save)
-        self._saving.start(1000 * SAVED_EVERY)
         self.tasks.start(_import_slow_modules)
         self._show_classes()
         self._image_changed()
@@ -121,8 +117,8 @@ class EsegWidget(QWidget):  # type: ignore[misc]
     def show_opened(self, opened: Opened) -> None:
         """Show an image that was opened, with its classes, strokes and model."""
         self.close_training()
-        self._save_now()
-        self.project = None
+        self.saver.save_now()
+        self.saver.project = None
         self.session.strokes = self.session.painted_on = self.session.model = self.session.chosen = None
         self.session.settings = opened.settings
         layers = add_image(self.viewer, opened.image, opened.source)
@@ -135,8 +131,8 @@ class EsegWidget(QWidget):  # type: ignore[misc]
             self.session.model = opened.model
             self.training.show_state(is_training=False, line=f"{_told(opened.model)} Train goes on from it.")
         if opened.project is not None and opened.strokes is not None:
-            self.project = Project(opened.project)
-            self.project.take_for_saved(opened.strokes.snapshot(), opened.model)
+            self.saver.project = Project(opened.project)
+            self.saver.project.take_for_saved(opened.strokes.snapshot(), opened.model)
         for note in opened.notes:
             show_warning(note)
         self._tell_image()
@@ -163,10 +159,10 @@ class EsegWidget(QWidget):  # type: ignore[misc]
             return
         strokes = self.session.strokes
         if strokes is not None and strokes.shape != chosen.shape:
-            self._save_now()  # before others take their place
+            self.saver.save_now()  # before others take their place
         if self.session.begin(chosen):
             self.close_training()
-            self.project = None
+            self.saver.project = None
         assert self.session.strokes is not None, "it has an image"
         self.session.strokes.changed = self._painted
         self.painter.show(chosen, self.session.strokes, self.session.classes)
@@ -180,8 +176,8 @@ class EsegWidget(QWidget):  # type: ignore[misc]
         chosen = self.session.chosen
         if chosen is not None:
             self.image.facts.setText(chosen.image.describe())
-            folder = self.project.folder if self.project else new_folder(chosen)
-            self.folder.setText(f"Saved every minute, and on closing, in {short(folder)}")
+            assert self.saver.folder is not None, "there is an image"
+            self.folder.setText(f"Saved every minute, and on closing, in {short(self.saver.folder)}")
 
     # Classes and strokes
 
@@ -281,7 +277,7 @@ class EsegWidget(QWidget):  # type: ignore[misc]
         def done(left_out: list[str]) -> None:
             self.training.show_state(is_training=True)
             self._show_progress()  # what it told before it was known here
-            self.save()
+            self.saver.save()
             if left_out:
                 show_info(f"{', '.join(left_out)} has no strokes and is left out; paint some to have it learnt")
             if not self.look.button.isChecked():
@@ -298,7 +294,7 @@ class EsegWidget(QWidget):  # type: ignore[misc]
 
         def done(model: Any) -> None:
             self.training.show_state(is_training=False, line=f"{_told(model)} Train goes on from it.")
-            self.save()
+            self.saver.save()
             self.looker.model_changed()
 
         def failed(error: Exception) -> None:
@@ -329,7 +325,7 @@ class EsegWidget(QWidget):  # type: ignore[misc]
             self.tasks.start(lambda task: self.session.close())
             self.training.show_state(is_training=False, line="The training failed. The strokes are safe.")
             tell_error(progress.error)
-            self.save()
+            self.saver.save()
             return
         if progress.state == "stopped" or not self.training.button.isEnabled():
             return
@@ -352,65 +348,28 @@ class EsegWidget(QWidget):  # type: ignore[misc]
 
         self.tasks.start(work, failed=failed)
 
-    # Saving
-
-    def state(self, snapshot: Snapshot) -> State:
-        """Return what there is to save."""
-        session = self.session
-        assert session.painted_on is not None, "there are strokes"
-        return State(session.painted_on, session.classes, snapshot, session.model, session.dims, session.settings)
-
-    def save(self) -> None:
-        """Save what is not saved yet, in a thread."""
-        session = self.session
-        if session.painted_on is None or session.strokes is None or not session.strokes.version or self._is_saving:
-            return
-        project = self.project = self.project or Project(new_folder(session.painted_on))
-        if project.is_saved(session.strokes.version, session.classes, session.model):
-            return
-        strokes, state = session.strokes, self.state(Snapshot(session.strokes.shape, {}))
-        self._is_saving = True
-
-        def done(result: Any) -> None:
-            self.folder.setText(f"Saved at {time.strftime('%H:%M:%S')} in {short(project.folder)}")
-            while project.notes:
-                show_warning(project.notes.pop())
-
-        def ended() -> None:
-            self._is_saving = False
-
-        self.tasks.start(lambda task: project.save(replace(state, snapshot=strokes.snapshot())), done, ended=ended)
+    # The end
 
     def close_all(self) -> None:
         """End what runs, and save: called once, when the window closes."""
         if self._is_closed:
             return
         self._is_closed = True
-        self._saving.stop()
+        self.saver.close()
         self.looker.close()
         self.results.close()
         self.tasks.close()
-        self._save_now()
+        self.saver.save_now()
         if self.session.training is not None:
             stopping = threading.Thread(target=self._stop_now, daemon=True)
             stopping.start()
             stopping.join(LAST_CHANCE)
-            self._save_now()
+            self.saver.save_now()
 
     def _stop_now(self) -> None:
         try:
             self.session.stop()
         except Exception as error:  # noqa: BLE001  there is no model then, and nobody to tell
-            tell_error(error)
-
-    def _save_now(self) -> None:
-        session = self.session
-        if session.painted_on is None or session.strokes is None or not session.strokes.version:
-            return
-        try:
-            self.project = self.project or Project(new_folder(session.painted_on))
-            self.project.save(self.state(session.strokes.snapshot()))
-        except EsegError as error:
             tell_error(error)
 
     def showEvent(self, event: Any) -> None:  # noqa: N802  Qt's name

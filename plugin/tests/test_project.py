@@ -37,10 +37,10 @@ def test_what_is_saved_is_what_the_command_line_takes(
     widget.open(file)
     wait(lambda: widget.session.chosen is not None)
     paint(widget, phantom, strokes)
-    widget.save()
-    wait(lambda: widget.project is not None and widget.project.is_saved(
+    widget.saver.save()
+    wait(lambda: widget.saver.project is not None and widget.saver.project.is_saved(
         widget.session.strokes.version, widget.session.classes, None))  # fmt: skip
-    folder = widget.project.folder
+    folder = widget.saver.project.folder
     assert folder == file.parent / "em_project"
     run = load_run(folder / RUN)
     assert (run.classes, run.images) == (phantom.classes, [file])
@@ -56,7 +56,7 @@ def test_closing_saves_and_erased_strokes_stay_erased(
     widget.open(file)
     wait(lambda: widget.session.chosen is not None)
     paint(widget, phantom, strokes)
-    widget._save_now()
+    widget.saver.save_now()
     widget.painter.layer.data_setitem(np.nonzero(strokes == 1), 0)
     widget.painter.layer.undo()
     widget.painter.layer.data_setitem(np.nonzero(strokes == 2), 0)
@@ -87,8 +87,8 @@ def test_an_image_in_no_file_is_saved_with_its_strokes(widget: Any, phantom: Any
     widget.image.check([widget.viewer.layers["nuclei"], widget.viewer.layers["cells"]], "zyx")
     widget.session.strokes[0, 3, 3:9] = 1
     widget.session.strokes[1, 3, 3:9] = 2
-    widget._save_now()
-    opened = open_path(widget.project.folder)
+    widget.saver.save_now()
+    opened = open_path(widget.saver.project.folder)
     assert (opened.image.sizes["c"], opened.image.channels) == (2, ("nuclei", "cells"))
     assert opened.image.voxel_size == pytest.approx({"z": 0.6, "y": 0.2, "x": 0.2})
     np.testing.assert_array_equal(opened.image.read()[0, 0], phantom.image)
@@ -132,8 +132,14 @@ def test_a_crash_of_the_training_leaves_the_strokes(
     paint(widget, phantom, strokes)
     widget.train()
     wait(lambda: any("the GPU is gone" in one and "strokes are safe" in one for one in told()))
-    wait(lambda: widget.project is not None and (widget.project.folder / RUN).is_file() and not widget._is_saving)
-    np.testing.assert_array_equal(np.asarray(open_path(widget.project.folder).strokes), strokes)
+    wait(
+        lambda: (
+            widget.saver.project is not None
+            and (widget.saver.project.folder / RUN).is_file()
+            and not widget.saver.is_saving
+        )
+    )
+    np.testing.assert_array_equal(np.asarray(open_path(widget.saver.project.folder).strokes), strokes)
     assert widget.training.button.text() == "Train"
 
 

@@ -181,6 +181,6 @@ def test_a_dask_layer_of_100_gb_is_never_loaded(widget: Any, phantom: Any, strok
     wait(lambda: widget.session.model is not None)
     assert len(read) <= whole + 20
     assert "It covers the middle" in widget.look.line.text() or widget.looker.maps.classes.size <= 1 << 20
-    widget.save()
-    wait(lambda: widget.project is not None and not widget._is_saving)
+    widget.saver.save()
+    wait(lambda: widget.saver.project is not None and not widget.saver.is_saving)
     assert any("too large to be copied" in one for one in told())
