@@ -387,7 +387,7 @@ def settings_of(images: Any, labels: Any, settings: Mapping[str, Any], start: Wa
     if labels is None:
         raise ConfigError("labels is missing: give train a YAML file, or images and their labels")
     opened = as_list(images)
-    named = [one if _name("", one) is None else f"images[{number}]" for number, one in enumerate(opened)]
+    named = [_named(one, f"images[{number}]") for number, one in enumerate(opened)]
     said = [[one.said for one in entry] for entry in given_labels(labels, len(opened))]
     run = Run.checked({"images": named, "labels": said, **settings}, "train")
     return start.settings(run) if start else run
@@ -404,6 +404,11 @@ def run_of(
 def as_list(given: Any) -> list[Any]:
     """Return one image or several as a list; an array is one, whatever its first axis."""
     return list(given) if isinstance(given, (list, tuple)) else [given]
+
+
+def _named(given: Any, name: str) -> Any:
+    """Return the path of an image, or what messages call it."""
+    return given.name if isinstance(given, Image) else given if _name(name, given) is None else name
 
 
 def _name(kind: str, given: Any) -> str | None:

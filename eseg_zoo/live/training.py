@@ -95,15 +95,21 @@ class LiveTraining:
 
         return self._requests.ask(work, is_map=True)
 
-    def set_labels(self, labels: Any, *, classes: Mapping[int, str] | None = None) -> Future[None]:
+    def set_labels(
+        self, labels: Any, *, classes: Mapping[int, str] | None = None, colours: Mapping[str, str] | None = None
+    ) -> Future[None]:
         """Go on with these labels instead, one for each image; `classes` may be others, matched by name.
+
+        `colours` are theirs, `#rrggbb` by name; by default other classes have those of the palette.
 
         Arrays are read when it is their turn: do not change one that was given. `InputError` and `ConfigError` for
         labels that cannot be used; the training then goes on with those it had.
         """
 
         def work(learner: Learner) -> None:
-            changed = {} if classes is None else {"classes": dict(classes)}
+            changed: dict[str, Any] = {}
+            if classes is not None:
+                changed = {"classes": dict(classes), "colours": dict(colours or {})}
             run = Run.checked(learner.run.model_dump(exclude_unset=True) | changed, "set_labels")
             pairs = open_pairs(run, learner.data.images, as_list(labels))
             learner.relabel(run, with_labels(learner.data, run, pairs))

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
-from conftest import random_checkpoint, texture
 
 import eseg_zoo
 import loop
+from conftest import random_checkpoint, texture
 from loop import Round, learn_in_rounds, read_round
 from loop_report import draw_curves, make_tables
 from materials import Labelled, Material, read_material

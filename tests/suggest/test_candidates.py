@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest import ARCHITECTURES, texture
 from in_memory import section_of
 from numpy.typing import NDArray
 
+from conftest import ARCHITECTURES, texture
 from eseg_zoo.checkpoint import Checkpoint
 from eseg_zoo.inference.network import Predictor
 from eseg_zoo.inference.tiles import predict_window, read_padded

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import roifile
 import tifffile
-from conftest import texture
 from PIL import Image as Picture
 
+from conftest import texture
 from eseg_zoo import cli
 from eseg_zoo.checkpoint import Checkpoint
 from eseg_zoo.errors import EsegError

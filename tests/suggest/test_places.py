@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import texture
 from numpy.typing import NDArray
 
+from conftest import texture
 from eseg_zoo.api import Model
 from eseg_zoo.checkpoint import Checkpoint
 from eseg_zoo.errors import InputError, StoppedError

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from math import prod
 
 import numpy as np
-from conftest import ARCHITECTURES
 
+from conftest import ARCHITECTURES
 from eseg_zoo.images.image import Image, Spacing
 from eseg_zoo.model.architecture import Architecture
 from eseg_zoo.patches.sections import Section, sections_of
