@@ -17,9 +17,8 @@ collect_ignore_glob = ["test_*.py"] if LACKING else []
 
 
 def pytest_report_header() -> str:
-    return f"{' and '.join(LACKING)} not installed: the window's tests are skipped; `make napari` runs them" * bool(
-        LACKING
-    )
+    lacking = " and ".join(LACKING)
+    return f"{lacking} not installed: the window's tests are skipped; `make napari` runs them" if lacking else ""
 
 
 # A network that learns in seconds, not well.
