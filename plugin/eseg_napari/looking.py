@@ -64,6 +64,12 @@ class Looker:
             rest = max(BETWEEN, TIMES * self._took)
             self._timer.start(int(1000 * max(0.0, self._last + rest - time.monotonic())))
 
+    def labels_changed(self) -> None:
+        """Look again as soon as the map at hand is there, as the training has learnt of new strokes."""
+        if self.is_on:
+            self._took = 0.0
+            self._timer.start(0)
+
     def _toggled(self, is_on: bool) -> None:
         if is_on:
             self._shown = None

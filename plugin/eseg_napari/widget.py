@@ -346,7 +346,7 @@ class EsegWidget(QWidget):  # type: ignore[misc]
             if not isinstance(error, StoppedError):
                 show_warning(f"The training goes on with the strokes before: {str(error).splitlines()[0]}")
 
-        self.tasks.start(work, failed=failed)
+        self.tasks.start(work, lambda result: self.looker.labels_changed(), failed=failed)
 
     # The end
 
