@@ -203,7 +203,7 @@ def test_the_loss_that_is_told_is_that_of_a_batch_and_not_its_share_of_a_step() 
 def test_half_precision_trains_to_about_the_same_loss(inputs: Path) -> None:
     found = {}
     for precision in ("32-true", "bf16-mixed"):
-        training = settings(batch_size=8, precision=precision, learning_rate=0.001)
+        training = settings(batch_size=8, precision=precision, learning_rate=0.0005)
         run = load_run(write_run(inputs, training=training, semi_supervised=SEMI_SUPERVISED, out=f"out-{precision}"))
         out = train_run(run).parent
         found[precision] = torch.tensor(losses(out))

@@ -141,4 +141,5 @@ def test_a_training_that_chose_its_preset_keeps_it(inputs: Path, monkeypatch: py
         with pytest.raises(CrashError):
             train_run(run)
     monkeypatch.setattr("eseg_zoo.training.run.device_of", lambda settings: "cuda")  # where it would be another
+    monkeypatch.setattr("eseg_zoo.training.run._tell_machine", lambda settings: "a GPU")
     assert Checkpoint.load(train_run(run, resume=True)).settings["preset"] == "small"
