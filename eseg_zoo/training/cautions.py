@@ -18,9 +18,8 @@ from eseg_zoo.patches.anchors import AnchorSet
 from eseg_zoo.patches.intensity import MOST_VALUES, Intensities, Intensity, intensities_of
 from eseg_zoo.patches.sections import Section, Window
 from eseg_zoo.training.label_summary import LabelSummary, Slices, summary_of
+from eseg_zoo.training.split import FEWEST_STROKES
 
-# A class with fewer strokes: one at least is held out, and the other few show too little of what the class may be.
-FEW_STROKES = 5
 # Labels on one slice are told where there are so many: what differs from slice to slice was never seen.
 MANY_SLICES = 4
 # Labels are crowded where so many of the strokes lie in this share of the plane of an image (a quarter of each side)
@@ -73,12 +72,12 @@ def intensities_of_images(data: Labelled, contents: Sequence[Window] | None = No
 
 
 def _of_strokes(summary: LabelSummary) -> Iterator[str]:
-    few = {name: count for name, count in summary.strokes.items() if count < FEW_STROKES}
+    few = {name: count for name, count in summary.strokes.items() if count < FEWEST_STROKES}
     if few:
         counts = ", ".join(f"{name} in {tell(count, 'place')}" for name, count in few.items())
         yield (
-            f"Few places are labelled: {counts}. With fewer than {FEW_STROKES} a class is learnt from too little and "
-            "judged by too little; label more places, short strokes far from each other"
+            f"Few places are labelled: {counts}. With fewer than {FEWEST_STROKES} a class is learnt from too little, "
+            "and none is held out to judge it by; label more places, short strokes far from each other"
         )
 
 
