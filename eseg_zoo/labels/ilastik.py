@@ -59,6 +59,14 @@ class Lane:
         return f"lane {self.number} ({self.nickname or ', '.join(self.sources[:1]) or 'without a name'})"
 
     @property
+    def usual_axes(self) -> str:
+        """The axes of its file, for one that states none: ilastik adds axes of length 1, such as c."""
+        if not self.shape:
+            return self.axes
+        sizes = zip(self.axes, self.shape, strict=True)
+        return "".join(axis for axis, length in sizes if length > 1 or axis in "yx")
+
+    @property
     def exists(self) -> bool:
         """Whether all of its files are where the project says."""
         return bool(self.sources) and all(files_of_source(source) for source in self.sources)

@@ -139,7 +139,7 @@ def _images_said(path: Path) -> Iterator[FoundImage]:
             )
         several = len(lane.sources) > 1
         place = Path(lane.sources[0])
-        yield _open(place.parent if several else place, usual=lane.axes)
+        yield _open(place.parent if several else place, usual=lane.usual_axes)
 
 
 def _same_size(one: Image, other: Image) -> bool:

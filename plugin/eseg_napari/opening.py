@@ -95,10 +95,10 @@ def read_labels(
     return classes, strokes_of(labels, axes, classes)
 
 
-def _image(path: Path | str, axes: str | None) -> Image:
+def _image(path: Path | str, axes: str | None, *, usual_axes: str | None = None) -> Image:
     from eseg_zoo import open_image
 
-    return open_image(path, axes=axes)
+    return open_image(path, axes=axes, usual_axes=usual_axes)
 
 
 def _opened(image: Image, **more: Any) -> Opened:
@@ -142,7 +142,7 @@ def _open_ilastik(path: Path) -> Opened:
     lane = lanes[0]
     if len(lane.sources) > 1:
         raise InputError(f"{path}: {lane.name} is a stack of {len(lane.sources)} files; save it as one TIFF")
-    image = _image(lane.sources[0], lane.axes if set(lane.axes) <= set("tczyx") and lane.axes else None)
+    image = _image(lane.sources[0], None, usual_axes=lane.usual_axes or None)
     axes = image.axes.replace("c", "")
     classes, strokes = read_labels(path, image, axes)
     notes = (f"{path} has {len(lanes)} images with labels; {lane.name} is shown",) if len(lanes) > 1 else ()

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from eseg_zoo.errors import InputError
 from eseg_zoo.images.opening import open_image
 from eseg_zoo.labels import ilastik
-from eseg_zoo.labels.ilastik import Project, read_lane, read_project
+from eseg_zoo.labels.ilastik import Lane, Project, read_lane, read_project
 from eseg_zoo.labels.opening import images_of
 from labels.ilastik_project import PaintedImage, tags, write_project
 from labels.phantom import NAMES, SHAPE, Open, read_of, values_of
@@ -224,7 +224,7 @@ def test_the_images_of_a_project_are_told_with_their_place(tmp_path: Path, strok
         (f"{path}/Input Data/local_data/x7",),
     ]
     assert [lane.exists for lane in lanes] == [True, False, False, True]
-    assert {(lane.axes, lane.shape) for lane in lanes} == {("zcyx", (3, 3, 40, 52))}
+    assert {(lane.axes, lane.shape, lane.usual_axes) for lane in lanes} == {("zcyx", (3, 3, 40, 52), "zcyx")}
     inside = open_image(lanes[3].sources[0])
     np.testing.assert_array_equal(inside.read()[0, 0], strokes)
     assert images_of(tmp_path / "there.npy") == ()
@@ -307,3 +307,13 @@ def test_other_files_are_no_projects(tmp_path: Path) -> None:
         file["data"] = np.zeros((4, 4))
     (tmp_path / "text.ilp").write_text("nothing")
     assert not any(ilastik.knows(tmp_path / name) for name in ("image.h5", "text.ilp", "gone.ilp", "."))
+
+
+@pytest.mark.parametrize(
+    ("axes", "shape", "usual"),
+    [("zyxc", (3, 40, 52, 1), "zyx"), ("tzyxc", (1, 3, 40, 1, 2), "zyxc"), ("yx", (1, 1), "yx"), ("zyx", (), "zyx")],
+)
+def test_axes_of_length_1_that_ilastik_adds_are_not_those_of_the_file(
+    axes: str, shape: tuple[int, ...], usual: str
+) -> None:
+    assert Lane(0, (), "", axes, shape, is_labelled=True).usual_axes == usual

@@ -205,8 +205,9 @@ def write_project(path: Path, image: str) -> Path:
         block.attrs["blockSlice"] = "[0:1,5:25,4:34,0:1,0:1]"
         lane = file.create_group("Input Data/infos/lane0000/Raw Data")
         lane["filePath"], lane["nickname"] = image.encode(), b"raw"
-        lane["axistags"] = b'{"axes": [{"key": "z"}, {"key": "y"}, {"key": "x"}]}'
-        lane["shape"] = np.array(SHAPE)
+        # ilastik adds a channel axis to images that have none
+        lane["axistags"] = b'{"axes": [{"key": "z"}, {"key": "y"}, {"key": "x"}, {"key": "c"}]}'
+        lane["shape"] = np.array([*SHAPE, 1])
     return path
 
 
