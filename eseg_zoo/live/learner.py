@@ -37,8 +37,8 @@ log = logging.getLogger(__name__)
 FIRST_LOOK = 80
 # Steps between two looks at the held-out labels, if there are any.
 VALIDATED_EVERY = 50
-# The share of the averaged weights that is kept in a step grows to the teacher's as the steps do: a longer average would
-# remember random weights, or those before the newest labels.
+# The share of the averaged weights that is kept in a step grows to the teacher's as the steps do: a longer average
+# would remember random weights, or those before the newest labels.
 AVERAGE_DELAY = 10
 
 
