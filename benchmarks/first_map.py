@@ -77,7 +77,7 @@ def ours(data: Path, number: int, seconds: float, began: float, *, loaded: bool)
             live.preview({"z": 0}).result()
         began = time.time()
     ticker = Ticker()
-    curve: list[tuple[float, float, Any, float]] = []
+    curve: list[tuple[float, float, int, float]] = []
     with start(raw, labels, classes=CLASSES, axes="zyx") as live:
         ticker.thread.start()
         while not curve or curve[-1][0] < seconds:

@@ -37,8 +37,8 @@ log = logging.getLogger(__name__)
 FIRST_LOOK = 80
 # Steps between two looks at the held-out labels, if there are any.
 VALIDATED_EVERY = 50
-# The share of the averaged weights that is kept in a step grows to the teacher's as the steps do: an average that is
-# longer than the training would remember random weights.
+# The share of the averaged weights that is kept in a step grows to the teacher's as the steps do: a longer average
+# would remember random weights, or those before the newest labels.
 AVERAGE_DELAY = 10
 
 
@@ -116,7 +116,7 @@ class Learner:
         geometry = architecture.geometry
         self.source = data.source(PatchGeometry(geometry.stride, geometry.margin))
         self.held_out = validation_batches(self.source, data.validation, run)
-        self.average = Teacher(hvae.classifier, kept=0.0)
+        self.average, self._followed = Teacher(hvae.classifier, kept=0.0), 0
         self.best: tuple[float, Classifier] | None = None
         self._found: tuple[int, Checkpoint] | None = None
         self.stages = stages_of(run, data.training.stroke_count)
@@ -166,21 +166,19 @@ class Learner:
             optimiser.step()
             schedule.step()
             steps.after_step()
-            self._follow(steps, number)
+            self._follow()
             if isinstance(steps, SupervisedSteps):
                 self._supervised_left -= 1
             self.figures["loss"] = float(losses["loss"].detach())
             yield number
         steps.settle()
 
-    def _follow(self, steps: Steps, number: int) -> None:
-        """Let the average follow: a semi-supervised stage has one, of a supervised one it is made here."""
-        if isinstance(steps, SemiSupervisedSteps):
-            self.average.classifier = steps.teacher.classifier
-            return
-        most = self.run.semi_supervised.teacher
-        self.average.kept = min(most, (1 + number) / (AVERAGE_DELAY + number))
+    def _follow(self) -> None:
+        """Let the average follow the weights: closely at first, and at last as slowly as the teacher does."""
+        most, steps = self.run.semi_supervised.teacher, self._followed
+        self.average.kept = min(most, (1 + steps) / (AVERAGE_DELAY + steps))
         self.average.follow(self.hvae.classifier)
+        self._followed += 1
 
     @torch.no_grad()
     def _validate(self) -> None:

@@ -95,9 +95,8 @@ def _tell_what_is_not_validated(validation: AnchorSet, run: Run) -> None:
     missing = [name for index, name in enumerate(run.classes.values()) if index not in present]
     if len(missing) == len(run.classes):
         log.warning(
-            "No label is held out for validation, as there are few: the model is that of the last step and its "
-            "probabilities are not calibrated; label more strokes, or set slices.validation or "
-            "training.validation_fraction"
+            "No label is held out for validation: the model is that of the last step and its probabilities are not "
+            "calibrated; label more strokes, or set slices.validation or training.validation_fraction"
         )
     elif missing:
         log.warning(

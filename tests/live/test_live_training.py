@@ -49,9 +49,9 @@ def start(**changes: Any) -> LiveTraining:
 def test_maps_are_there_while_it_trains_and_are_those_of_the_model_that_stop_returns() -> None:
     with start() as live:
         maps = live.preview({"z": 1}, what=["classes", "probabilities", "uncertainty"]).result(600)
-        assert live.progress.state == "training"
+        states: list[str] = [live.progress.state]
         model = live.stop()
-    assert live.wait().state == "stopped"
+    assert [*states, live.progress.state] == ["training", "stopped"]
     assert maps.attrs["step"] >= 80
     assert maps.classes.dims == ("y", "x")
     assert maps.probabilities.dims == ("class", "y", "x")

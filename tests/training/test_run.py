@@ -271,7 +271,7 @@ def test_validation_slices_that_can_judge_nothing_are_refused(inputs: Path, kept
         ({1: 3, 4: 3, 7: 1}, "No label of odd is held out, so validation and calibration ignore it"),
         (
             {1: 3, 4: 1, 7: 1},
-            "No label is held out for validation, as there are few: the model is that of the last step",
+            "No label is held out for validation: the model is that of the last step",
         ),
         ({1: 3, 4: 2, 7: 2}, ""),
     ],
