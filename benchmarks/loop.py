@@ -4,10 +4,11 @@
 
 DATA is a folder of the nerve cord, the axons or the nuclei (see `materials.py`). It starts with two strokes of each
 class on one slice. Each round paints more strokes from the dense truth (see `annotator.py`): at `random` pixels, where
-the model does `suggest` it, or in the largest `error` of the model's map on random slices, as a person does. Then it
-trains anew for a fixed number of steps on all strokes, and on no other label. Both the network and a random forest that
-gets the same strokes are judged on every pixel of unseen slices. Writes `tables.md` and the curves `loop.png`. Finished
-rounds are kept: the command can be stopped and started again. Delete the folder after a change of the code.
+the model does `suggest` it, or in the largest `error` of the model's map on random slices, as a person does. Then the
+model of the round before learns from all strokes, and from no other label, for a fixed number of steps. Both the
+network and a random forest that gets the same strokes are judged on every pixel of unseen slices. Writes `tables.md`
+and the curves `loop.png`. Finished rounds are kept: the command can be stopped and started again. Delete the folder
+after a change of the code.
 """
 
 from __future__ import annotations
@@ -65,13 +66,20 @@ class Round:
     forest: Judged
 
 
-def train(learnt: Labelled, labels: Sequence[Plane], classes: dict[int, str], row: Row) -> eseg_zoo.Model:
-    """Return a model that has learnt from all strokes so far, with no label held out: they are few."""
-    settings = {"accelerator": "cpu", "validation_fraction": 0}
+def train(
+    learnt: Labelled, labels: Sequence[Plane], classes: dict[int, str], row: Row, before: eseg_zoo.Model | None
+) -> eseg_zoo.Model:
+    """Return a model that has learnt from all strokes so far, with no label held out: they are few.
+
+    It goes on from the model of the round before, if there is one.
+    """
     steps = network_steps(row.settings["steps"])
+    if before:
+        steps = {"training": {"steps": 0}, "semi_supervised": {"steps": row.settings["round_steps"]}}
+    settings = {"accelerator": "cpu", "validation_fraction": 0}
     return eseg_zoo.train(
         learnt.images, _stacks(labels, learnt), classes=classes, axes="zyx", preset="small", seed=row.seed,
-        training={**steps["training"], **settings}, semi_supervised=steps["semi_supervised"],
+        training={**steps["training"], **settings}, semi_supervised=steps["semi_supervised"], start_from=before,
     )  # fmt: skip
 
 
@@ -100,7 +108,7 @@ def learn_in_rounds(data: Path, row: Row, folder: Path) -> Outcome:
         past += spots
         # What the first round gives is the same for every strategy.
         place = folder if model else folder.parent / _start_of(row)
-        model, last = _finished(material, labels, past, row, place / f"{strokes:03d}", choosing)
+        model, last = _finished(material, labels, past, row, place / f"{strokes:03d}", choosing, model)
     return Outcome(last.network.argmax, last.network.corrected, last.network.training, last.labelled_pixels)
 
 
@@ -134,14 +142,15 @@ def _class_map(model: eseg_zoo.Model, learnt: Labelled, number: int) -> Plane:
 
 
 def _finished(
-    material: Material, labels: list[Plane], spots: Sequence[Spot], row: Row, place: Path, choosing: float
-) -> tuple[eseg_zoo.Model, Round]:
+    material: Material, labels: list[Plane], spots: Sequence[Spot], row: Row, place: Path, choosing: float,
+    before: eseg_zoo.Model | None,
+) -> tuple[eseg_zoo.Model, Round]:  # fmt: skip
     """Return the model and the figures of a round, made now unless its folder holds them."""
     record = place / "round.json"
     if not record.exists():
         place.mkdir(parents=True, exist_ok=True)
         started = time.process_time()
-        model = train(material.learnt, labels, material.classes, row)
+        model = train(material.learnt, labels, material.classes, row, before)
         training = time.process_time() - started
         model.save(place / "model.pt", force=True)
         truth = [plane for _, plane in material.learnt.planes]
@@ -211,7 +220,8 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("data", type=Path, help="folder of a data set")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/runs/loop"), help="where rounds and tables go")
     parser.add_argument("--rounds", type=_numbers, default=[*range(10, 125, 5)], help="strokes after each round")
-    parser.add_argument("--steps", type=int, default=400, help="steps of each training, at least 100")
+    parser.add_argument("--steps", type=int, default=400, help="steps of the first training, at least 100")
+    parser.add_argument("--round-steps", type=int, default=100, help="steps of each later one, which goes on from it")
     parser.add_argument("--seeds", type=_numbers, default=[0, 1, 2], help="of strokes and training")
     parser.add_argument("--strategies", type=lambda text: text.split(","), default=list(STRATEGIES))
     parser.add_argument("--jobs", type=int, default=2, help="rows at a time, one thread each")
@@ -225,7 +235,7 @@ def main() -> None:
     material = read_material(options.data)
     if options.rounds[0] != 2 * len(material.classes):
         options.rounds = [2 * len(material.classes), *(n for n in options.rounds if n > 2 * len(material.classes))]
-    settings = {"steps": options.steps, "rounds": options.rounds}
+    settings = {"steps": options.steps, "round_steps": options.round_steps, "rounds": options.rounds}
     rows = [
         Row(strategy, material.name, None, seed, seed, settings)
         for seed in options.seeds

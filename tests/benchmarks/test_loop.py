@@ -31,7 +31,10 @@ def trainings(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Labelled pixels of each training that was asked for; each gives a network with random weights."""
     seen: list[int] = []
 
-    def train(learnt: Labelled, labels: Any, classes: dict[int, str], row: Row) -> eseg_zoo.Model:
+    def train(
+        learnt: Labelled, labels: Any, classes: dict[int, str], row: Row, before: eseg_zoo.Model | None
+    ) -> eseg_zoo.Model:
+        assert before is None or len(seen) > 0
         assert all(
             ((plane == 0) | (plane == truth)).all() for plane, (_, truth) in zip(labels, learnt.planes, strict=True)
         )
