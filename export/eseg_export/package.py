@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,13 +13,14 @@ from typing import Any, Protocol
 from bioimageio.spec import ValidationContext
 from bioimageio.spec.model.v0_5 import WeightsDescr
 
-from eseg_export.card import Card, card_of, missing_for_publication
+from eseg_export.card import Card, card_of
 from eseg_export.compatibility.verdicts import Verdict, judge, refuse_faults
 from eseg_export.evaluation import Evaluation, evaluation_of
 from eseg_export.finished import FinishedPackage, read_package
 from eseg_export.former import former_statements
 from eseg_export.names import refuse_unusable_names
 from eseg_export.rdf import Evidence, describe, package_files
+from eseg_export.review.items import missing_for_publication
 from eseg_export.sample import as_shipped, write_samples
 from eseg_export.template import load_template
 from eseg_export.to_onnx import to_onnx
@@ -49,7 +50,7 @@ class Package:
     measured: tuple[Measurement, ...]
     verdicts: tuple[Verdict, ...]  # what it is for each consumer
     missing: list[str]  # what the zoo's reviewers will ask for
-    unchecked: str | None  # what could not be checked without network
+    unchecked: str | None = None  # what could not be checked without network
 
 
 class TrainedModel(Protocol):
@@ -109,12 +110,12 @@ def export(
         # Beside its destination: whether it can be written shows at once, and the last step is a mere rename.
         with owning(out) as owner, hidden(followed(out)) as folder:
             folder.mkdir()
-            finished, measured, verdicts = _make(checkpoint, story, folder, date, figures, progress)
+            made = _make(checkpoint, story, folder, date, figures, progress)
             owner.require()
-            os.replace(finished, followed(out))
+            os.replace(made.path, followed(out))
     except OSError as error:
         raise OutputError(f"{out} cannot be written: {error.strerror or error}") from error
-    return Package(out, measured, verdicts, missing_for_publication(stated), unchecked)
+    return replace(made, path=out, unchecked=unchecked)
 
 
 def _destination(model: object, out: str | Path | None) -> Path:
@@ -166,16 +167,17 @@ def _make(
     date: datetime,
     evaluation: Evaluation | None,
     progress: Progress,
-) -> tuple[Path, tuple[Measurement, ...], tuple[Verdict, ...]]:
-    """Write the package into `folder` and test it there; returns it with what was measured and what it runs in."""
+) -> Package:
+    """Write the package into `folder` and test it there; returns it as it lies there."""
     with one_thread():  # sums depend on how they are divided among threads, and so would weights and test output
         finished, measured = _write(checkpoint, story, folder, date, evaluation, progress)
     progress("checking the finished package against what its consumers accept")
-    verdicts = judge(read_package(finished))
+    content = read_package(finished)
+    verdicts = judge(content)
     refuse_faults(verdicts)
     progress("running the zoo's own tests on the finished package")
     run_zoo_tests(finished)
-    return finished, measured, verdicts
+    return Package(finished, measured, verdicts, missing_for_publication(content))
 
 
 def _write(
