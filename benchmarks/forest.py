@@ -18,6 +18,7 @@ from sklearn.base import clone
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.model_selection import GroupKFold
 
+Slices = NDArray[Any] | list[NDArray[Any]]  # (z, y, x), or slices (y, x) of different sizes
 SIGMAS = tuple(float(sigma) for sigma in np.geomspace(0.7, 16.0, 6))  # pixels
 FOLDS = 4
 FLOOR = 1e-3  # a class that no tree voted for stays possible
@@ -57,8 +58,8 @@ class PixelForest:
             trees, min_samples_leaf=min_samples_leaf, class_weight="balanced", random_state=seed, n_jobs=n_jobs
         )
 
-    def fit(self, images: NDArray[Any], labels: NDArray[Any], classes: int) -> Self:
-        """Return this forest, fitted to images (z, y, x) at labels (z, y, x): 0 not labelled, else 1 ... classes.
+    def fit(self, images: Slices, labels: Slices, classes: int) -> Self:
+        """Return this forest, fitted to slices (y, x) at labels (y, x) of each: 0 not labelled, else 1 ... classes.
 
         With labels in a single slice the exponent stays 1. Raises ValueError unless exactly these classes have
         labelled pixels.

@@ -11,7 +11,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from eseg_zoo.config import UNLABELLED_CELLS, SemiSupervisedSettings
-from eseg_zoo.model.dense import Architecture, Classifier
+from eseg_zoo.model.architecture import Architecture
+from eseg_zoo.model.dense import Classifier
 from eseg_zoo.model.hvae import HVAE
 
 SIDE = 1024  # of the slices that the comparison is made on

@@ -38,7 +38,7 @@ def untrained(classes: int, *, dims: int = 2, z: float = 1.0) -> Checkpoint:
         architecture=architecture,
         segmenter_state=DenseSegmenter.of(architecture).state_dict(),
         generative_state={},
-        classes=tuple(Class(f"class {i}", i + 1, 1 / classes) for i in range(classes)),
+        classes=tuple(Class(f"class {i}", i + 1, 1 / classes, "#000000") for i in range(classes)),
         frequency_source="balanced",
         channel_names=("intensity",),
         axes="zyx"[-dims:],

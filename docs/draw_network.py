@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from eseg_zoo.levels import kernels, strides
-from eseg_zoo.model.dense import AxisGeometry, Geometry
+from eseg_zoo.model.architecture import AxisGeometry, Geometry
 
 PICTURE = Path(__file__).with_name("network.svg")
 

@@ -21,20 +21,22 @@ if TYPE_CHECKING:
     from eseg_zoo.images.image import Image
     from eseg_zoo.images.opening import open_image
     from eseg_zoo.inference.evaluate import Evaluation
+    from eseg_zoo.live.training import LiveProgress, LiveTraining, start_training
     from eseg_zoo.progress import Progress
 
     load = Model.load
     __version__: str
 
 __all__ = [
-    "EsegError", "Evaluation", "Image", "Model", "Progress", "Run", "__version__", "keep_freed_memory", "load",
-    "open_image", "train",
+    "EsegError", "Evaluation", "Image", "LiveProgress", "LiveTraining", "Model", "Progress", "Run", "__version__",
+    "keep_freed_memory", "load", "open_image", "start_training", "train",
 ]  # fmt: skip
 
 _MODULES = {
-    "EsegError": "errors", "Evaluation": "inference.evaluate", "Image": "images.image", "Model": "api",
+    "EsegError": "errors", "Evaluation": "inference.evaluate", "Image": "images.image",
+    "LiveProgress": "live.training", "LiveTraining": "live.training", "Model": "api",
     "Progress": "progress", "Run": "config", "keep_freed_memory": "allocator", "open_image": "images.opening",
-    "train": "api",
+    "start_training": "live.training", "train": "api",
 }  # fmt: skip
 
 

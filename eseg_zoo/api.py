@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
 
 from eseg_zoo.checkpoint import Checkpoint, Class
 from eseg_zoo.config import Run, load_run
-from eseg_zoo.errors import ConfigError, InputError
+from eseg_zoo.errors import CheckpointError, ConfigError
 from eseg_zoo.images.image import Image, tell
-from eseg_zoo.images.opening import open_image
 from eseg_zoo.images.writers import MemoryWriter
 from eseg_zoo.inference.evaluate import Evaluation, evaluate_images
+from eseg_zoo.inference.foreign import ForeignNetwork, open_model
 from eseg_zoo.inference.jobs import WantedMaps
-from eseg_zoo.inference.network import InMemory, Predictor
+from eseg_zoo.inference.network import AppliedPredictor, InMemory, Predictor
 from eseg_zoo.inference.predict import (
     ChunksDone,
     Computing,
@@ -32,8 +32,14 @@ from eseg_zoo.inference.predict import (
     targets_of,
 )
 from eseg_zoo.labels.label_image import LabelImage
+from eseg_zoo.labels.opening import LabelReading, given_labels, open_labels
 from eseg_zoo.progress import Progress, Watch
+from eseg_zoo.reporting import report_after
+from eseg_zoo.suggest.places import Place, suggest_places
 from eseg_zoo.training.data import LabelledImage, open_pairs
+
+if TYPE_CHECKING:
+    from eseg_zoo.training.warm import WarmStart
 
 Callback = Callable[[Progress], None]
 
@@ -44,14 +50,27 @@ class Model:
     Images are paths (str or Path) of every format that the package reads, or arrays of numpy, Dask or xarray.
     """
 
-    def __init__(self, checkpoint: Checkpoint):
-        self.checkpoint = checkpoint
-        self._predictors: dict[tuple[str | None, bool], Predictor] = {}
+    def __init__(self, applied: Checkpoint | ForeignNetwork):
+        self.applied = applied
+        self._predictors: dict[tuple[str | None, bool], AppliedPredictor] = {}
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> Model:
-        """Return the model in a file that training or `save` wrote; raises `CheckpointError` for any other file."""
-        return cls(Checkpoint.load(Path(path)))
+        """Return the model in a file: a `model.pt`, or a package of the BioImage Model Zoo.
+
+        Out of a package that `eseg export` wrote comes the model that it was made of. A package of other software, of
+        one image and one output, can predict and nothing else; it is run by bioimageio.core.
+
+        Raises `CheckpointError` for any other file.
+        """
+        return cls(open_model(Path(path)))
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        """All that is known of the model; raises `CheckpointError` for one of other software."""
+        if isinstance(self.applied, Checkpoint):
+            return self.applied
+        raise CheckpointError(self.applied.package.refusal)
 
     def save(self, path: str | PathLike[str], *, force: bool = False) -> Path:
         """Write the model into one file; raises `OutputError` when it exists and `force` is not set."""
@@ -61,30 +80,31 @@ class Model:
     @property
     def classes(self) -> tuple[Class, ...]:
         """Name, label value and frequency of each class, in the order of the probabilities."""
-        return self.checkpoint.classes
+        return self.applied.classes
 
     @property
     def channels(self) -> tuple[str, ...]:
         """Names of the channels of its images."""
-        return self.checkpoint.channel_names
+        return self.applied.channel_names
 
     @property
     def axes(self) -> str:
         """Axes of the training images, such as `zyx`: what an image that states none is taken for."""
-        return self.checkpoint.axes
+        return self.applied.axes
 
     @property
     def dims(self) -> int:
         """Spatial rank: 2 for a model of slices, 3 for one of volumes."""
-        return self.checkpoint.dims
+        return self.applied.dims
 
     @property
     def voxel_size(self) -> dict[str, float]:
         """Micrometres per voxel of the training images along z, y and x; axes that they did not state are missing."""
-        return dict(self.checkpoint.voxel_size)
+        return dict(self.applied.voxel_size)
 
     def __repr__(self) -> str:
-        dice = self.checkpoint.training.validation.get("mean_dice")
+        is_ours = isinstance(self.applied, Checkpoint)
+        dice = self.checkpoint.training.validation.get("mean_dice") if is_ours else None
         judged = "" if dice is None else f", Dice {dice:.3f} on held-out labels"
         names = ", ".join(one.name for one in self.classes)
         return f"<Model: {self.dims}D, {tell(len(self.channels), 'channel')}, classes {names}{judged}>"
@@ -117,12 +137,12 @@ class Model:
         `progress.stop()`.
         """
         wanted = WantedMaps(probabilities=probabilities, uncertainty=probabilities)
-        predictor = self._predictor(device, tta)
-        found = open_for(self.checkpoint, image, Reading(axes, level, missing_chunks), name=_name("image", image))
-        plan = MapPlan.of(self.checkpoint, found, wanted, slices=slices, tile=tile)
+        predictor = self.predictor(device, tta=tta)
+        found = open_for(self.applied, image, Reading(axes, level, missing_chunks), name=_name("image", image))
+        plan = MapPlan.of(self.applied, found, wanted, slices=slices, tile=tile)
         writer, watch = MemoryWriter(plan.single(), plan.described), Watch(progress)
         run_plan(
-            InMemory(predictor), self.checkpoint, plan, writer, wanted=wanted, computing=Computing(tile=tile),
+            InMemory(predictor), self.applied, plan, writer, wanted=wanted, computing=Computing(tile=tile),
             device=device, report=lambda step: watch.report_or_stop(found.name, step.chunks, step.total),
         )  # fmt: skip
         return _dataset(self, plan, writer, has_maps=probabilities)
@@ -154,15 +174,15 @@ class Model:
         Raises `OutputError` when a file exists and `force` is not set, and what `predict` does.
         """
         wanted, watch = WantedMaps(probabilities, uncertainty, eight_bit), Watch(progress)
-        predictor = self._predictor(device, tta)
-        found = open_for(self.checkpoint, image, Reading(axes, level, missing_chunks), name=_name("image", image))
+        predictor = self.predictor(device, tta=tta)
+        found = open_for(self.applied, image, Reading(axes, level, missing_chunks), name=_name("image", image))
         targets = targets_of(found, Path(out), wanted)
 
         def report(step: ChunksDone) -> None:
             watch.report_or_stop(found.name, step.chunks, step.total)
 
         predict_to_files(
-            InMemory(predictor), self.checkpoint, found, targets, wanted=wanted, slices=slices,
+            InMemory(predictor), self.applied, found, targets, wanted=wanted, slices=slices,
             computing=Computing(tile=tile), device=device, force=force, report=report,
         )  # fmt: skip
         return targets
@@ -183,34 +203,14 @@ class Model:
     ) -> Evaluation:
         """Return how well the maps of images agree with labels, over labelled pixels only.
 
-        `images` and `labels` are one each, or lists of equal length; `unlabelled` is the label value that means 'not
-        labelled', by default that of training. Raises `InputError` for images and labels that do not fit, and where
+        `images` is one or a list, and `labels` what they may be in `train`; classes that a label file names are matched
+        to those of the model by name. `unlabelled` is the label value that means 'not labelled', by default that of
+        training. Raises `InputError` for images and labels that do not fit, and where
         no pixel is labelled.
         """
-        predictor, watch = self._predictor(device, tta), Watch(progress)
-        given, given_labels = as_list(images), as_list(labels)
-        if len(given) != len(given_labels):
-            raise InputError(f"there are {len(given)} images but {len(given_labels)} label images")
-        pairs = []
-        for number, (image, truth) in enumerate(zip(given, given_labels, strict=True)):
-            found = open_for(
-                self.checkpoint,
-                image,
-                Reading(axes, missing_chunks=missing_chunks),
-                name=_name(f"images[{number}]", image),
-            )
-            opened = open_image(
-                truth, usual_axes=found.axes.replace("c", ""), allow_missing=missing_chunks,
-                name=_name(f"labels[{number}]", truth),
-            )  # fmt: skip
-            values = LabelImage.of(
-                opened,
-                found,
-                classes={one.value: one.name for one in self.classes},
-                unlabelled=self.checkpoint.unlabelled if unlabelled is None else unlabelled,
-                dims=self.dims,
-            )
-            pairs.append((found, values))
+        predictor, watch = self._own_predictor(device, tta=tta), Watch(progress)
+        opened = self._open(images, Reading(axes, missing_chunks=missing_chunks))
+        pairs = list(zip(opened, self._open_labels(opened, labels, unlabelled, missing_chunks), strict=True))
         return evaluate_images(
             predictor,
             pairs,
@@ -219,17 +219,110 @@ class Model:
             progress=lambda done, total: watch.report_or_stop("evaluation", done, total),
         )
 
-    def _predictor(self, device: str | None, tta: bool) -> Predictor:
-        key = device, tta
+    def suggest(
+        self,
+        images: Any,
+        labels: Any = None,
+        *,
+        count: int = 10,
+        axes: str | None = None,
+        slices: str | None = None,
+        unlabelled: int | None = None,
+        missing_chunks: bool = False,
+        seed: int = 0,
+        device: str | None = None,
+        progress: Callback | None = None,
+    ) -> list[Place]:
+        """Return up to `count` places to label next, the best first: what the model is unsure of and has not seen.
+
+        `images` are one or several, `labels` what is painted in each so far: no place is suggested there, and those
+        that look like it come last. Without labels those that the model remembers of its training count. Places are
+        spread over slices, images and the classes of the map; none is in padding or at the very border. Of images above
+        16 megapixels (volumes: 6 megavoxels) a sample is read, the same one for the same `seed`.
+
+        Raises `InputError` for images, labels and slices that do not fit, and where there is no place to label.
+        """
+        opened = self._open(images, Reading(axes, missing_chunks=missing_chunks))
+        painted = None if labels is None else self._open_labels(opened, labels, unlabelled, missing_chunks)
+        watch = Watch(progress)
+        return suggest_places(
+            self._own_predictor(device), opened, painted, count=count, slices=slices, seed=seed,
+            progress=lambda done, total: watch.report_or_stop("suggestion", done, total),
+        )  # fmt: skip
+
+    def _open(self, images: Any, reading: Reading) -> list[Image]:
+        """Return images opened and checked against the model."""
+        given = enumerate(as_list(images))
+        return [open_for(self.checkpoint, one, reading, name=_name(f"images[{number}]", one)) for number, one in given]
+
+    def _open_labels(
+        self, images: Sequence[Image], labels: Any, unlabelled: int | None, missing_chunks: bool
+    ) -> list[LabelImage]:
+        """Return the labels of each image; raises `InputError` where they do not fit."""
+        reading = LabelReading(
+            classes={one.value: one.name for one in self.classes},
+            unlabelled=self.checkpoint.unlabelled if unlabelled is None else unlabelled,
+            dims=self.dims,
+            allow_missing=missing_chunks,
+        )
+        return open_labels(images, given_labels(labels, len(images)), reading)
+
+    def train(
+        self,
+        images: Any,
+        labels: Any,
+        *,
+        out: str | PathLike[str] | None = None,
+        force: bool = False,
+        resume: bool = False,
+        progress: Callback | None = None,
+        **settings: Any,
+    ) -> Model:
+        """Return a new model that goes on from this one with these images and labels; this one stays as it is.
+
+        `classes`, `unlabelled` and, for arrays, `axes` are by default the model's. See the function `train` for the
+        rest, and for what it raises.
+        """
+        return train(
+            images, labels, start_from=self, out=out, force=force, resume=resume, progress=progress,
+            **self.own_settings(images) | settings,
+        )  # fmt: skip
+
+    def own_settings(self, images: Any) -> dict[str, Any]:
+        """Return the settings of its training that a further one shares, where that does not say them."""
+        shared: dict[str, Any] = {
+            "classes": {one.value: one.name for one in self.classes},
+            "unlabelled": self.checkpoint.unlabelled,
+        }
+        # Files state their axes, or are asked for them; of an array only the number is known.
+        if all(isinstance(image, np.ndarray) and image.ndim == len(self.axes) for image in as_list(images)):
+            shared["axes"] = self.axes
+        return shared
+
+    def predictor(self, device: str | None = None, *, tta: bool = False) -> AppliedPredictor:
+        """Return the model on a device, ready to make maps; the same one for the same arguments."""
+        key, applied = (device, tta), self.applied
         if key not in self._predictors:
-            self._predictors[key] = Predictor(self.checkpoint, device=device, tta=tta)
+            if isinstance(applied, Checkpoint):
+                self._predictors[key] = Predictor(applied, device=device, tta=tta)
+            else:
+                self._predictors[key] = applied.predictor(device=device, tta=tta)
         return self._predictors[key]
+
+    def _own_predictor(self, device: str | None, *, tta: bool = False) -> Predictor:
+        """Return the predictor of a checkpoint; raises `CheckpointError` for a model of other software."""
+        if not isinstance(self.applied, Checkpoint):
+            raise CheckpointError(self.applied.package.refusal)
+        found = self.predictor(device, tta=tta)
+        assert isinstance(found, Predictor)
+        return found
 
 
 def train(
     images: Any,
     labels: Any = None,
     *,
+    start_from: Model | str | PathLike[str] | None = None,
     out: str | PathLike[str] | None = None,
     force: bool = False,
     resume: bool = False,
@@ -239,13 +332,17 @@ def train(
     """Train a model and return it.
 
     Either `train("run.yaml")`, or `train(images, labels, classes={1: "membrane", 2: "cytoplasm"})` with one image and
-    its labels, or lists of them: paths or arrays. All further settings are keyword arguments named as in the YAML
-    file, such as `axes="zyx"`, `preset="small"` or `training={"steps": 200}`; beside a YAML file they replace what
-    stands there.
+    its labels, or lists of them: paths or arrays. Labels may be label files of all kinds, several for an image in a
+    list of their own, and mappings as in the YAML file, such as `{"file": array, "offset": {"z": 3}}`. All further
+    settings are keyword arguments named as in the YAML file, such as `axes="zyx"`, `preset="small"` or
+    `training={"steps": 200}`; beside a YAML file they replace what stands there.
 
-    `out` gets `model.pt`, `metrics.csv` and the checkpoints; without it nothing is left on disk. `progress` is called
-    at every step; its `stop` ends the training, which then returns its best model so far. `resume` goes on with an
-    unfinished training in `out`; with more steps than before it extends one.
+    From the model `start_from`, or its file, the training goes on in a fifth of the usual steps: with more or other
+    labels, images and classes, which are matched by name. The network keeps its shape.
+
+    `out` gets `model.pt`, `report.html`, `metrics.csv` and the checkpoints; without it nothing is left on disk.
+    `progress` is called at every step; its `stop` ends the training, which then returns its best model so far. `resume`
+    goes on with an unfinished training in `out`; with more steps than before it extends one.
 
     Raises `ConfigError` for settings, `InputError` for images and labels, `OutputError` when `out` holds a model or an
     unfinished training and neither `force` nor `resume` is set, and `TrainingError` when a training ends without a
@@ -253,19 +350,24 @@ def train(
     """
     from eseg_zoo.training.run import train_run  # Lightning takes seconds to import; nothing else needs it
 
+    start = None if start_from is None else start_of(start_from)
     with ExitStack() as stack:
-        if out is None and not _is_run_file(images, labels):
+        is_kept = out is not None or _is_run_file(images, labels)
+        if not is_kept:
             out = stack.enter_context(tempfile.TemporaryDirectory(prefix="eseg_zoo_"))
         if out is not None:
             settings["out"] = Path(out).absolute()
         if _is_run_file(images, labels):
             run, pairs = load_run(Path(images), settings), None
         else:
-            run, pairs = _run_of(images, labels, settings)
+            run, pairs = run_of(images, labels, settings, start)
         if run.training.distributed:
             devices = run.training.devices
             raise ConfigError(f"training.devices is {devices}; several processes need the command, eseg train")
-        return Model.load(train_run(run, pairs, force=force, resume=resume, watch=Watch(progress)))
+        target = train_run(run, pairs, start=start, force=force, resume=resume, watch=Watch(progress))
+        if is_kept:
+            report_after(run.out, pairs, force=force or resume)
+        return Model.load(target)
 
 
 def _is_run_file(images: Any, labels: Any) -> bool:
@@ -273,22 +375,40 @@ def _is_run_file(images: Any, labels: Any) -> bool:
     return labels is None and isinstance(images, (str, PathLike)) and Path(images).suffix.lower() in {".yaml", ".yml"}
 
 
-def _run_of(images: Any, labels: Any, settings: Mapping[str, Any]) -> tuple[Run, list[LabelledImage]]:
-    """Return the settings of a training on these images and labels, and both opened; arrays get names."""
+def start_of(given: Model | str | PathLike[str]) -> WarmStart:
+    """Return a model, or the one in a file, as the start of a training."""
+    from eseg_zoo.training.warm import WarmStart
+
+    return WarmStart(given.checkpoint) if isinstance(given, Model) else WarmStart.load(Path(given))
+
+
+def settings_of(images: Any, labels: Any, settings: Mapping[str, Any], start: WarmStart | None) -> Run:
+    """Return the settings of a training on these images and labels; arrays get names."""
     if labels is None:
         raise ConfigError("labels is missing: give train a YAML file, or images and their labels")
-    given = {"images": as_list(images), "labels": as_list(labels)}
-    named = {
-        kind: [one if _name(kind, one) is None else f"{kind}[{number}]" for number, one in enumerate(ones)]
-        for kind, ones in given.items()
-    }
-    run = Run.checked({**named, **settings}, "train")
-    return run, open_pairs(run, given["images"], given["labels"])
+    opened = as_list(images)
+    named = [_named(one, f"images[{number}]") for number, one in enumerate(opened)]
+    said = [[one.said for one in entry] for entry in given_labels(labels, len(opened))]
+    run = Run.checked({"images": named, "labels": said, **settings}, "train")
+    return start.settings(run) if start else run
+
+
+def run_of(
+    images: Any, labels: Any, settings: Mapping[str, Any], start: WarmStart | None
+) -> tuple[Run, list[LabelledImage]]:
+    """Return the settings of a training on these images and labels, and both opened."""
+    run = settings_of(images, labels, settings, start)
+    return run, open_pairs(run, as_list(images), labels)
 
 
 def as_list(given: Any) -> list[Any]:
     """Return one image or several as a list; an array is one, whatever its first axis."""
     return list(given) if isinstance(given, (list, tuple)) else [given]
+
+
+def _named(given: Any, name: str) -> Any:
+    """Return the path of an image, or what messages call it."""
+    return given.name if isinstance(given, Image) else given if _name(name, given) is None else name
 
 
 def _name(kind: str, given: Any) -> str | None:

@@ -8,12 +8,9 @@ a line in the changelog's list of checkpoint formats.
 from __future__ import annotations
 
 import hashlib
-import pickle
-import struct
-import warnings
-import zipfile
-import zlib
+import sys
 from dataclasses import asdict, dataclass, field, fields
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -22,19 +19,18 @@ import torch
 from torch import Tensor
 
 from eseg_zoo.checkpoint_fields import check_fields
+from eseg_zoo.colours import class_colours
 from eseg_zoo.errors import CheckpointError, OutputError, shown
-from eseg_zoo.model.dense import Architecture, DenseSegmenter, Geometry
+from eseg_zoo.model.architecture import Architecture, Geometry
+from eseg_zoo.model.dense import DenseSegmenter
 from eseg_zoo.model.hvae import HVAE
 from eseg_zoo.output import replacing
-from eseg_zoo.paths import missing, require_model
+from eseg_zoo.package_file import STATE, PackageFile, is_package, read_sample
+from eseg_zoo.paths import require_model
+from eseg_zoo.torch_file import read_torch
 
-FORMAT = 3
+FORMAT = 4
 _MAGIC = "eseg_zoo checkpoint"
-# What torch and zipfile raise for damaged files.
-_DAMAGE = (
-    OSError, RuntimeError, EOFError, ValueError, LookupError, TypeError, AttributeError, AssertionError,
-    ArithmeticError, MemoryError, struct.error, zlib.error, zipfile.BadZipFile,
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -44,6 +40,7 @@ class Class:
     name: str
     value: int  # in label images and class maps
     frequency: float  # in the data, above 0; all together are 1. The correction in the segmenter aims at it
+    colour: str  # in maps and pictures, `#rrggbb`
 
 
 @dataclass(frozen=True)
@@ -58,6 +55,17 @@ class TrainingRecord:
     validation: dict[str, float]  # 'mean_dice', 'loss', and 'dice/<class>' of the finished model on these
     versions: dict[str, str]  # package -> version
     landmarks: list[list[int]] = field(default_factory=list)  # some labels of training (see `labels.landmarks`)
+    # What only the report shows; models of before it lack it.
+    strokes: dict[str, int] = field(default_factory=dict)  # class name -> strokes used for training
+    slices: dict[str, int] = field(default_factory=dict)  # class name -> sections that have these
+    validation_strokes: dict[str, int] = field(default_factory=dict)  # class name -> held-out strokes
+    confusion: list[list[int]] = field(default_factory=list)  # held-out pixels by true (rows) and predicted class
+    # 'with' and 'without' the temperature, for each bin of confidence: held-out pixels, right ones, sum of confidences
+    reliability: dict[str, list[list[float]]] = field(default_factory=dict)
+    # class name -> Dice expected in the data without a correction for class frequencies, with it, with the whole of it
+    expected_dice: dict[str, list[float]] = field(default_factory=dict)
+    machine: str = ""  # that trained it
+    command: str = ""  # that trained it; '' for a training from Python
 
 
 @dataclass(frozen=True)
@@ -142,54 +150,63 @@ class Checkpoint:
             except RuntimeError as error:  # how torch reports a full disk or a folder that is not there
                 raise OutputError(f"{path} cannot be written: {error}") from error
 
+    def beside_weights(self) -> bytes:
+        """Return the file that a package holds beside its weights and its sample: all the rest of the checkpoint.
+
+        Of the sample it has the shape: the package's may be larger, by the mirror image of its end.
+        """
+        content = {"magic": _MAGIC, "format": FORMAT, "sample_shape": list(self.sample.shape), **_plain(self)}
+        del content["segmenter_state"], content["sample"]
+        file = BytesIO()
+        torch.save(_apart(content), file)
+        return file.getvalue()
+
     @classmethod
     def load(cls, path: Path) -> Checkpoint:
-        """Return the checkpoint in `path`; raises `CheckpointError` for anything else, without executing any code."""
+        """Return the checkpoint in `path`, a `model.pt` or a package that `eseg export` wrote.
+
+        Raises `CheckpointError` for anything else, without executing any code.
+        """
         require_model(path)
+        content = _packed(PackageFile.open(path)) if is_package(path) else _read(path, f"{path}")
         try:
-            _refuse_damaged_zip(path)
-            with warnings.catch_warnings():
-                warnings.filterwarnings("ignore", message="Detected pickle protocol")  # of a file that is then refused
-                content = torch.load(path, map_location="cpu", weights_only=True)
-        except FileNotFoundError as error:
-            raise CheckpointError(missing(path)) from error
-        except pickle.UnpicklingError as error:
-            raise CheckpointError(
-                f"{path} is not an eseg_zoo checkpoint, or holds code, which is never executed"
-            ) from error
-        except PermissionError as error:
-            raise CheckpointError(f"{path} cannot be opened: {error.strerror}") from error
-        except _DAMAGE as error:
-            raise CheckpointError(f"{path} is not an eseg_zoo checkpoint, or is truncated") from error
-        if not isinstance(content, dict) or content.get("magic") != _MAGIC:
-            raise CheckpointError(f"{path} is a torch file, but not an eseg_zoo checkpoint")
-        if not isinstance(content.get("format"), int) or content["format"] not in (2, FORMAT):
-            raise CheckpointError(
-                f"{path} has checkpoint format {shown(content.get('format'))}; this version of eseg_zoo reads 2 and "
-                f"{FORMAT}"
-            )
-        try:
-            return _of_plain(content if content["format"] == FORMAT else _from_format_2(content))
+            if content["format"] == 2:
+                content = _from_format_2(content)
+            if content["format"] == 3:
+                content = _from_format_3(content)
+            return _of_plain(content)
         except KeyError as error:
             raise CheckpointError(f"{path} is damaged: {error.args[0]} is missing") from error
         except (TypeError, ValueError) as error:
             raise CheckpointError(f"{path} is damaged: {error}") from error
 
 
-def _refuse_damaged_zip(path: Path) -> None:
-    """Raise `CheckpointError` where a file's content does not fit its checksums, which torch does not compare.
+def _read(file: Path | bytes, name: str) -> dict[str, Any]:
+    """Return the content of a file of this project, of a format that is known."""
+    content = read_torch(file, name)
+    if not isinstance(content, dict) or content.get("magic") != _MAGIC:
+        raise CheckpointError(f"{name} is a torch file, but not an eseg_zoo checkpoint")
+    if not isinstance(content.get("format"), int) or content["format"] not in (2, 3, FORMAT):
+        raise CheckpointError(
+            f"{name} has checkpoint format {shown(content.get('format'))}; this version of eseg_zoo reads 2, 3 and "
+            f"{FORMAT}"
+        )
+    return content
 
-    So it does for content that is compressed, which torch never writes: a small file could fill the memory.
-    """
-    if not zipfile.is_zipfile(path):
-        return
-    with zipfile.ZipFile(path) as content:
-        entries = content.infolist()
-        sizes = sum(entry.file_size for entry in entries)
-        if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries) or sizes > path.stat().st_size:
-            raise CheckpointError(f"{path} is not an eseg_zoo checkpoint: its content is compressed")
-        if content.testzip():
-            raise CheckpointError(f"{path} is damaged: its content does not fit its checksums")
+
+def _packed(package: PackageFile) -> dict[str, Any]:
+    """Return the content of a checkpoint that a package holds in several files."""
+    if not package.is_ours:
+        raise CheckpointError(package.refusal)
+    content = _read(package.read(STATE), f"{package.path}: {STATE}")
+    weights = package.at("weights", "pytorch_state_dict", "source")
+    state = read_torch(package.read(weights), f"{package.path}: {weights}")
+    sample = package.read(package.at("inputs", 0, "sample_tensor", "source"))
+    try:
+        found = read_sample(sample, content.pop("sample_shape"), content["image_dtype"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{package.path} is damaged: its sample cannot be read: {error}") from error
+    return content | {"segmenter_state": state, "sample": found}
 
 
 def _plain(checkpoint: Checkpoint) -> dict[str, Any]:
@@ -199,6 +216,20 @@ def _plain(checkpoint: Checkpoint) -> dict[str, Any]:
         "classes": [asdict(one) for one in checkpoint.classes],
         "training": asdict(checkpoint.training),
     }
+
+
+def _apart(value: Any) -> Any:
+    """Return a copy in which no two containers or tensors are one, and equal texts are: it is saved as the same bytes.
+
+    What is saved depends on what is shared, which a loaded checkpoint does not know any more.
+    """
+    if isinstance(value, dict):
+        return {_apart(key): _apart(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(_apart(one) for one in value)
+    if isinstance(value, str):
+        return sys.intern(value)
+    return value.clone() if isinstance(value, Tensor) else value
 
 
 def _of_plain(content: dict[str, Any]) -> Checkpoint:
@@ -218,4 +249,12 @@ def _of_plain(content: dict[str, Any]) -> Checkpoint:
 def _from_format_2(content: dict[str, Any]) -> dict[str, Any]:
     """Return the content as format 3 has it; format 2 has the classes in three tuples."""
     columns = zip(content["class_names"], content["class_values"], content["class_frequencies"], strict=True)
-    return content | {"classes": [asdict(Class(*column)) for column in columns]}
+    classes = [dict(zip(("name", "value", "frequency"), column, strict=True)) for column in columns]
+    return content | {"format": 3, "classes": classes}
+
+
+def _from_format_3(content: dict[str, Any]) -> dict[str, Any]:
+    """Return the content as format 4 has it; in format 3 classes have no colours."""
+    colours = class_colours(len(content["classes"]))
+    classes = [one | {"colour": colour} for one, colour in zip(content["classes"], colours, strict=True)]
+    return content | {"format": FORMAT, "classes": classes}

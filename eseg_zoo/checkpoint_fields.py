@@ -14,9 +14,10 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from torch import Tensor
 
 from eseg_zoo.errors import shown
-from eseg_zoo.model.dense import Architecture, DenseSegmenter
+from eseg_zoo.model.architecture import Architecture
+from eseg_zoo.model.dense import DenseSegmenter
 from eseg_zoo.model.hvae import HVAE
-from eseg_zoo.names import plain_name
+from eseg_zoo.names import plain_colour, plain_name
 
 # Far more than any network has that was ever trained, and few enough to be built at once.
 _LEVELS, _WIDTH, _KERNEL, _WEIGHTS = 8, 4096, 15, 2**28
@@ -73,6 +74,7 @@ _Finite = Annotated[float, Field(allow_inf_nan=False)]
 _Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 _Tensor = Annotated[Tensor, AfterValidator(_tensor)]
 _Name = Annotated[str, AfterValidator(plain_name)]
+_Bin = Annotated[list[Annotated[float, Field(ge=0, allow_inf_nan=False)]], Field(min_length=3, max_length=3)]
 _Levels = Field(min_length=1, max_length=_LEVELS)
 
 
@@ -113,6 +115,7 @@ class ClassFields(_Strict):
     name: _Name
     value: int = Field(ge=0, le=65535)
     frequency: _Positive
+    colour: Annotated[str, AfterValidator(plain_colour)]
 
 
 class TrainingFields(_Strict):
@@ -125,6 +128,14 @@ class TrainingFields(_Strict):
     validation_pixels: dict[_Name, _Count]
     validation: dict[str, _Finite | None]
     versions: dict[str, str]
+    strokes: dict[_Name, _Count] = {}
+    slices: dict[_Name, _Count] = {}
+    validation_strokes: dict[_Name, _Count] = {}
+    confusion: list[list[_Count]] = []
+    reliability: dict[Literal["with", "without"], Annotated[list[_Bin], Field(min_length=1)]] = {}
+    expected_dice: dict[_Name, Annotated[list[_Finite], Field(min_length=3, max_length=3)]] = {}
+    machine: str = ""
+    command: str = ""
 
 
 class Fields(_Strict):
@@ -159,6 +170,11 @@ class Fields(_Strict):
             raise ValueError(f"sample has shape {tuple(self.sample.shape)}, which does not fit the network")
         if not 0 < self.sample.numel() <= _SAMPLE:
             raise ValueError(f"sample has {self.sample.numel()} pixels; it must have 1 to {_SAMPLE}")
+        confusion = self.training.confusion
+        if confusion and [len(row) for row in confusion] != [shape.classes] * shape.classes:
+            raise ValueError(f"training.confusion must be of {shape.classes} classes")
+        if len(self.training.reliability) == 1:
+            raise ValueError("training.reliability must be with and without the temperature")
         self._check_settings()
         _check_weights(self)
         return self

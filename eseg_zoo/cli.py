@@ -1,4 +1,4 @@
-"""The command line: eseg train | predict | evaluate | export | demo. It is a thin layer over the API.
+"""The command line: eseg init | check | train | predict | evaluate | suggest | export | ..., thin over the API.
 
 Results go to stdout, progress and errors to stderr. What a verb needs is imported when it runs, because torch and
 Lightning take seconds. Packages beside this one add verbs by the entry points `eseg.commands`.
@@ -7,6 +7,7 @@ Lightning take seconds. Packages beside this one add verbs by the entry points `
 from __future__ import annotations
 
 import os
+import shlex
 from importlib.metadata import EntryPoint, entry_points, version
 from pathlib import Path
 from typing import Annotated, Any
@@ -82,6 +83,66 @@ def _common(
     """Take the options before the verb; `run_app` reads --debug, because it catches what the verbs raise."""
 
 
+@app.command()
+def init(
+    files: Annotated[list[Path], typer.Argument(help="Images and their labels, or an ilastik project, in any order.")],
+    out: Annotated[Path, typer.Option(help="The YAML file to write; one that exists is never replaced.")] = Path(
+        "run.yaml"
+    ),
+    labels: Annotated[
+        list[Path] | None, typer.Option(help="A file of labels, where it would be taken for an image; may be repeated.")
+    ] = None,
+) -> None:
+    """Write the YAML file of a run on images and labels, with classes, preset and comments.
+
+    Which files are labels follows from what they hold. It ends with the next commands.
+    """
+    from eseg_zoo.look.init import write_run
+
+    write_run(files, labels or [], out)
+    plain_console().print(f"{out}", soft_wrap=True)
+    for line in ("Next:", f"  eseg check {out}", f"  eseg train {out}"):
+        plain_console(stderr=True).print(line, soft_wrap=True)
+
+
+@app.command()
+def check(
+    run: Annotated[Path, typer.Argument(help="YAML file with the settings of the run.")],
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write what was found to this file too.")] = None,
+    missing_chunks: MissingChunks = False,
+    force: Force = False,
+) -> None:
+    """Say what a training would find: images, labels, what is held out, time and memory, and what will hurt.
+
+    It takes seconds, and trains nothing. Of large images samples are read. Warnings are no errors; it ends with 1 where
+    the training would refuse its settings or files.
+    """
+    from eseg_zoo.config import load_run
+    from eseg_zoo.look.check import check_run, write_figures
+    from eseg_zoo.look.check_text import print_check
+    from eseg_zoo.output import refuse_existing, refuse_inputs
+
+    if json_file:
+        refuse_existing(json_file, force=force)
+        refuse_inputs([json_file], [run])
+    found = check_run(load_run(run, {"missing_chunks": True} if missing_chunks else {}))
+    print_check(found, plain_console())
+    if json_file:
+        write_figures(found, json_file, force=force)
+
+
+@app.command()
+def settings(
+    key: Annotated[
+        str | None, typer.Argument(help="A section such as training, or a key such as training.steps.")
+    ] = None,
+) -> None:
+    """Print every setting of a run, or those of a section: type, default, value of each preset, and meaning."""
+    from eseg_zoo.look.settings_page import print_settings
+
+    print_settings(key, plain_console())
+
+
 @app.command(
     help="Train a model as the YAML file RUN says; writes OUT/model.pt.\n\n"
     "The smallest file that works:\n\n" + "\n\n".join(SMALLEST_RUN.splitlines())
@@ -91,6 +152,12 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with an unfinished training; with more steps in RUN, extend it.")
     ] = False,
+    start_from: Annotated[
+        Path | None,
+        typer.Option(
+            "--from", help="Go on from this model.pt, or its package, with the images, labels and classes of RUN."
+        ),
+    ] = None,
     missing_chunks: MissingChunks = False,
     force: Force = False,
 ) -> None:
@@ -103,12 +170,20 @@ def train(
         refuse_begun(settings, force=force, resume=resume)
     from eseg_zoo.commands import train_files  # torch and Lightning take seconds: mistakes are told before
 
-    train_files(settings, force=force, resume=resume)
+    train_files(
+        settings, start_from=start_from, force=force, resume=resume, command=_typed(run, start_from, missing_chunks)
+    )
+
+
+def _typed(run: Path, start_from: Path | None, missing_chunks: bool) -> str:
+    """Return the command that trains by a file, without what it does to earlier results."""
+    start = [] if start_from is None else ["--from", str(start_from)]
+    return shlex.join(["eseg", "train", str(run), *start, *(["--missing-chunks"] if missing_chunks else [])])
 
 
 @app.command()
 def predict(
-    model: Annotated[Path, typer.Argument(help="model.pt")],
+    model: Annotated[Path, typer.Argument(help="model.pt, or a package of the BioImage Model Zoo.")],
     images: Annotated[list[Path], typer.Argument(help="Images: files, folders of planes, OME-Zarr, file.h5/dataset.")],
     out: Annotated[Path, typer.Option(help="Folder for the maps, or NAME.ome.zarr.")],
     probabilities: Annotated[bool, typer.Option("--probabilities", help="Write class probabilities too.")] = False,
@@ -147,9 +222,12 @@ def predict(
 
 @app.command()
 def evaluate(
-    model: Annotated[Path, typer.Argument(help="model.pt")],
+    model: Annotated[Path, typer.Argument(help="model.pt, or its package.")],
     images: Annotated[list[Path], typer.Option(help="Image; repeat for several.")],
-    labels: Annotated[list[Path], typer.Option(help="Label image for each image, sparse or dense.")],
+    labels: Annotated[
+        list[Path],
+        typer.Option(help="Label file of any kind for each image, sparse or dense; with one image repeat for several."),
+    ],
     slices: Slices = None,
     unlabelled: Annotated[
         int | None, typer.Option(help="Label value that means 'not labelled'; by default as in training.")
@@ -178,6 +256,59 @@ def evaluate(
         unlabelled=unlabelled, json_file=json_file, reliability=reliability, tile=tile, tta=tta, device=device,
         force=force,
     )  # fmt: skip
+
+
+@app.command()
+def suggest(
+    model: Annotated[Path, typer.Argument(help="model.pt, or its package.")],
+    images: Annotated[list[Path], typer.Argument(help="Images to choose places in, of any size.")],
+    out: Annotated[Path, typer.Option(help="Points for napari, a .csv; of several images one each, with its name.")],
+    labels: Annotated[
+        list[Path] | None,
+        typer.Option(help="What is labelled so far, for each image; by default what the model remembers of it."),
+    ] = None,
+    count: Annotated[int, typer.Option(min=1, help="How many places to suggest.")] = 10,
+    rois: Annotated[Path | None, typer.Option(help="Write ROIs for ImageJ and Fiji too, a .zip.")] = None,
+    pictures: Annotated[Path | None, typer.Option(help="Write a picture of each place into this folder.")] = None,
+    axes: Axes = None,
+    slices: Slices = None,
+    unlabelled: Annotated[
+        int | None, typer.Option(help="Label value that means 'not labelled'; by default as in training.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Which parts of a large image are looked at.")] = 0,
+    device: Device = None,
+    missing_chunks: MissingChunks = False,
+    force: Force = False,
+) -> None:
+    """Tell where to label next: places that the model is unsure of, unlike what is labelled and unlike each other.
+
+    They are spread over the slices and classes, and lie inside small regions, where a person can tell what is there.
+    Paint a short stroke at each, with the class that you see, and train again. Of very large images a sample is read.
+    """
+    from eseg_zoo.commands import suggest_files
+    from eseg_zoo.inference.predict import Reading
+
+    suggest_files(
+        model, images, labels, out=out, rois=rois, pictures=pictures, count=count, unlabelled=unlabelled, seed=seed,
+        reading=Reading(axes, missing_chunks=missing_chunks, slices=slices), device=device, force=force,
+    )  # fmt: skip
+
+
+@app.command()
+def report(
+    out: Annotated[Path, typer.Argument(help="Folder of a training, the out of its run.")],
+    path: Annotated[
+        Path | None, typer.Option("--out", help="File to write; by default report.html in the folder.")
+    ] = None,
+    force: Force = False,
+) -> None:
+    """Write the report of a training again: one HTML page that needs no network.
+
+    Every training ends with it; this is for older ones, and for those whose images were not at hand.
+    """
+    from eseg_zoo.commands import report_file
+
+    plain_console().print(f"{report_file(out, path, force=force)}", soft_wrap=True)
 
 
 def main() -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 
 from rich.table import Table
 
-from eseg_zoo.api import Model
+from eseg_zoo.api import Model, start_of
 from eseg_zoo.checkpoint import TrainingRecord
 from eseg_zoo.config import Run
 from eseg_zoo.console import Tenths, TrainingBars, part_progress, plain_console, shown
@@ -27,19 +28,27 @@ from eseg_zoo.inference.predict import (
     targets_of,
 )
 from eseg_zoo.output import make_folder, refuse_existing, refuse_inputs, refuse_other_than_file, replacing
-from eseg_zoo.progress import Progress, Watch
+from eseg_zoo.progress import Progress, Watch, told_time
+from eseg_zoo.reporting import report_after, write_report
+
+log = logging.getLogger(__name__)
 
 
-def train_files(run: Run, *, force: bool, resume: bool) -> None:
-    """Train, and print the figures of the finished model, where it is, and what to do with it."""
+def train_files(run: Run, *, start_from: Path | None = None, force: bool, resume: bool, command: str) -> None:
+    """Train, from the model in `start_from` if there is one, and write the report.
+
+    Prints the figures of the finished model, where it is, and what to do with it.
+    """
     # Lightning takes seconds to import; no other verb needs it.
     from eseg_zoo.training.processes import is_first
     from eseg_zoo.training.run import train_run
 
+    start = None if start_from is None else start_of(start_from)
     with TrainingBars() as bars:
-        target = train_run(run, force=force, resume=resume, watch=Watch(bars))
+        target = train_run(run, start=start, force=force, resume=resume, watch=Watch(bars), command=command)
     if run.training.distributed and not is_first():
         return
+    report_after(run.out, force=force or resume)
     model = Model.load(target)
     training = model.checkpoint.training
     table = Table("class", "labelled pixels", "validation Dice", "frequency")
@@ -54,7 +63,6 @@ def train_files(run: Run, *, force: bool, resume: bool) -> None:
 
 def _tell_end(out: Path, model: Path, training: TrainingRecord) -> None:
     """Say on stderr how long it took, how much of it was done, and what comes next."""
-    from eseg_zoo.training.estimate import told_time
     from eseg_zoo.training.folder import Begun
 
     begun = Begun.read(out)
@@ -69,6 +77,12 @@ def _tell_end(out: Path, model: Path, training: TrainingRecord) -> None:
         console.print(line, soft_wrap=True)
 
 
+def report_file(out: Path, path: Path | None, *, force: bool) -> Path:
+    """Write the report of the training in a folder and return its file."""
+    log.info("Writing the report.")
+    return write_report(out, path, force=force)
+
+
 def predict_files(
     model: Path, images: list[Path], out: Path, *, reading: Reading, wanted: WantedMaps, computing: Computing,
     device: str | None, tta: bool, force: bool,
@@ -81,18 +95,19 @@ def predict_files(
         raise InputError("--workers starts workers here, --scheduler uses those of a cluster; give one of them")
     if out.suffix == ".zarr" and len(images) > 1:
         raise InputError(f"{out} takes one image, not {len(images)}; give --out a folder")
-    checkpoint = Model.load(model).checkpoint
-    opened = [open_for(checkpoint, path, reading) for path in images]
+    loaded = Model.load(model)
+    elsewhere = computing.workers is not None or computing.scheduler is not None
+    digest = loaded.checkpoint.digest if elsewhere else ""  # of a checkpoint: no other model goes to other processes
+    opened = [open_for(loaded.applied, path, reading) for path in images]
     targets = [targets_of(image, out, wanted) for image in opened]
     require_distinct([(image.name, files["classes"]) for image, files in zip(opened, targets, strict=True)])
     inputs = [model, *(file for path in images for file in files_of_source(str(path)))]
     refuse_targets([target for files in targets for target in files.values()], inputs, force=force)
-    elsewhere = computing.workers is not None or computing.scheduler is not None
     network: Network
     if elsewhere:  # the processes load the model by themselves
-        network = OnDisk(model.absolute(), checkpoint.digest, device, tta)
+        network = OnDisk(model.absolute(), digest, device, tta)
     else:
-        network = InMemory(Predictor(checkpoint, device=device, tta=tta))
+        network = InMemory(loaded.predictor(device, tta=tta))
     with part_progress() as bars:
         for image, files in zip(opened, targets, strict=True):
             name = Path(image.name).name
@@ -105,7 +120,7 @@ def predict_files(
                 bars.update(task, completed=step.chunks)
 
             predict_to_files(
-                network, checkpoint, image, files, wanted=wanted, slices=reading.slices, computing=computing,
+                network, loaded.applied, image, files, wanted=wanted, slices=reading.slices, computing=computing,
                 device=device, force=force, report=report,
             )  # fmt: skip
     return [target for files in targets for target in files.values()]
@@ -159,3 +174,35 @@ def _tables(evaluation: Evaluation) -> list[Table]:
     calibration.add_row("  without the temperature", shown(evaluation.reliability_without_temperature.error))
     calibration.add_row("AUROC of the uncertainty against error", shown(evaluation.ranking.auroc))
     return [dice, confusion, calibration]
+
+
+def suggest_files(
+    model: Path, images: list[Path], labels: list[Path] | None, *, out: Path, rois: Path | None, pictures: Path | None,
+    count: int, unlabelled: int | None, seed: int, reading: Reading, device: str | None, force: bool,
+) -> None:  # fmt: skip
+    """Print where to label next, and write it as points, ROIs and pictures."""
+    from eseg_zoo.suggest.files import SuggestionFiles
+
+    loaded = Model.load(model)
+    files = SuggestionFiles.of([str(path) for path in images], out, rois, pictures, count=count)
+    for target in files.all:
+        refuse_existing(target, force=force)
+        refuse_other_than_file(target)
+    read = [*images, *(labels or [])]
+    refuse_inputs(files.all, [model, *(file for path in read for file in files_of_source(str(path)))])
+    with part_progress() as bars:
+        task = bars.add_task("looking", total=None)
+
+        def report(progress: Progress) -> None:
+            bars.update(task, completed=progress.done, total=progress.total)
+
+        places = loaded.suggest(
+            images, labels, count=count, axes=reading.axes, slices=reading.slices, unlabelled=unlabelled,
+            missing_chunks=reading.missing_chunks, seed=seed, device=device, progress=report,
+        )  # fmt: skip
+    table = Table("", "place", "uncertainty", "difference")
+    for place in places:
+        table.add_row(str(place.rank), place.tell(), shown(place.uncertainty), shown(place.difference))
+    plain_console().print(table)
+    for path in files.write(Predictor(loaded.checkpoint, device=device), places, force=force):
+        plain_console().print(f"{path}", soft_wrap=True)

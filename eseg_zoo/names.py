@@ -1,6 +1,8 @@
-"""Names of classes and channels that are safe to show and to write."""
+"""Names and colours of classes and channels that are safe to show and to write."""
 
 from __future__ import annotations
+
+import re
 
 LONGEST = 256  # characters
 
@@ -15,4 +17,11 @@ def plain_name(value: str) -> str:
     wrong = next((letter for letter in value if not letter.isprintable()), None)
     if wrong is not None:
         raise ValueError(f"must not have the character {wrong!a} in it")
+    return value
+
+
+def plain_colour(value: str) -> str:
+    """Return a colour; raises `ValueError` unless it is red, green and blue as `#rrggbb`."""
+    if not re.fullmatch("#[0-9a-fA-F]{6}", value):
+        raise ValueError(f"it is {value!r}; it must be red, green and blue in hexadecimal, such as '#e69f00'")
     return value

@@ -19,7 +19,10 @@ BEGINNINGS = {
     b"\0\0\0\x0cjP": "JPEG 2000", b"%PDF": "PDF",
 }  # fmt: skip
 
+A_MODEL = "a model is the file model.pt that eseg train writes, or a package of the zoo"
 _YAML = {".yaml", ".yml"}
+PACKAGE = "a package of the BioImage Model Zoo"
+DESCRIPTIONS = "rdf.yaml", "bioimageio.yaml"  # of a package; the second is what the zoo's website makes of the first
 _ZARR = ".zattrs", ".zgroup", ".zarray", "zarr.json"
 # Names of a folder that are compared with one that is not there, and how alike a name must be to be offered, 0..1.
 _COMPARED = 10_000
@@ -86,8 +89,8 @@ def _described_zip(path: Path) -> str:
             names = file.namelist()
     except (OSError, ValueError, LookupError, NotImplementedError, EOFError, struct.error, zipfile.BadZipFile):
         return "a damaged ZIP file"
-    if "rdf.yaml" in names or "bioimageio.yaml" in names:
-        return "a package of the BioImage Model Zoo"
+    if any(name in names for name in DESCRIPTIONS):
+        return PACKAGE
     return "a model" if any(name.endswith("/data.pkl") for name in names) else "a ZIP file"
 
 
@@ -102,17 +105,18 @@ def _is_text(beginning: bytes) -> bool:
 
 
 def require_model(path: Path) -> None:
-    """Raise `CheckpointError` where nothing lies at `path`, or something that is clearly no model; say what it is."""
+    """Raise `CheckpointError` where nothing lies at `path`, or something that is clearly no model; say what it is.
+
+    A package of the zoo holds one.
+    """
     if not path.exists():
         raise CheckpointError(missing(path))
     kind = described(path)
     if path.is_dir():
         inside = path / "model.pt"
-        hint = f"did you mean {inside}?" if inside.is_file() else "a model is the file model.pt that eseg train writes"
+        hint = f"did you mean {inside}?" if inside.is_file() else A_MODEL
         raise CheckpointError(f"{path} is {kind}, not a model; {hint}")
     if kind == "a YAML file":
         raise CheckpointError(f"{path} is a YAML file, not a model; a run's model is model.pt in its folder 'out'")
-    if kind.startswith("a package"):
-        raise CheckpointError(f"{path} is {kind}; give the model.pt that it was made of")
     if kind.endswith(" file") and not kind.startswith("a damaged"):
-        raise CheckpointError(f"{path} is {kind}, not a model; a model is the file model.pt that eseg train writes")
+        raise CheckpointError(f"{path} is {kind}, not a model; {A_MODEL}")

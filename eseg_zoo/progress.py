@@ -44,3 +44,12 @@ class Watch:
         self.report(what, done, total)
         if self.stopped.is_set() and done < total:
             raise StoppedError(f"{what} was stopped after {done} of {total} parts")
+
+
+def told_time(seconds: float) -> str:
+    """Return `40 seconds`, `14 minutes`, `3.5 hours` or `3 days`."""
+    if seconds < 90:
+        return f"{max(round(seconds), 1)} second{'s' * (round(seconds) > 1)}"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} minutes"
+    return f"{seconds / 3600:.1f} hours" if seconds < 48 * 3600 else f"{seconds / 86400:.0f} days"

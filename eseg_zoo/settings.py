@@ -49,9 +49,11 @@ class Settings(BaseModel):
         """
         kept = {}
         for name, field in cls.model_fields.items():
-            section = section_of(field.annotation)
-            if values.get(name) is not None and not _holds_path(field.annotation):
-                kept[name] = section.without_paths(values[name]) if section else values[name]
+            value, section = values.get(name), section_of(field.annotation)
+            if section and isinstance(value, Mapping):
+                kept[name] = section.without_paths(value)
+            elif value is not None and not _holds_path(field.annotation):
+                kept[name] = value
         return kept
 
     @classmethod
@@ -78,19 +80,24 @@ class Settings(BaseModel):
         """Return the keys of the nested settings at `location`."""
         section: type[Settings] = cls
         for part in location:
-            nested = section_of(section.model_fields[str(part)].annotation)
+            if isinstance(part, int):  # of a list
+                continue
+            nested = section_of(section.model_fields[part].annotation)
             if nested is None:
                 return []
             section = nested
-        return list(section.model_fields)
+        return [field.alias or name for name, field in section.model_fields.items()]
 
 
 def section_of(kind: Any) -> type[Settings] | None:
-    """Return the settings that a field of this type holds, such as `Settings | None`; None if it holds others."""
-    kinds = (kind, *get_args(kind))
-    return next((part for part in kinds if isinstance(part, type) and issubclass(part, Settings)), None)
+    """Return the settings that a field of this type holds, alone or in lists; None if it holds others."""
+    if isinstance(kind, type) and issubclass(kind, Settings):
+        return kind
+    return next(filter(None, map(section_of, get_args(kind))), None)
 
 
 def _holds_path(kind: Any) -> bool:
     """Say whether values of this type are paths or hold some, such as `Path | None` and `list[Path]`."""
-    return kind is Path or any(_holds_path(part) for part in get_args(kind))
+    section = section_of(kind)
+    inner = [field.annotation for field in section.model_fields.values()] if section else get_args(kind)
+    return kind is Path or any(map(_holds_path, inner))

@@ -99,18 +99,30 @@ def read_mapping(path: Path, *, hint: str, loader: type[yaml.SafeLoader] = _Load
     try:
         with path.open("rb") as file:
             content = file.read(_BYTES + 1)
-        if len(content) > _BYTES:
-            raise ConfigError(f"{path} has more than {_BYTES} bytes; it must hold {hint}")
-        values = yaml.load(content.decode("utf-8"), loader)
     except FileNotFoundError as error:
         raise ConfigError(missing(path)) from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        said = " ".join(str(error).split())
-        said = said if len(said) <= _LONGEST else f"{said[: _LONGEST - 3]}..."
-        raise ConfigError(f"{path} is not a readable YAML file: {said}") from error
+    except OSError as error:
+        raise _unreadable(str(path), error) from error
+    return mapping_of(content, str(path), hint=hint, loader=loader)
+
+
+def mapping_of(content: bytes, name: str, *, hint: str, loader: type[yaml.SafeLoader] = _Loader) -> dict[str, Any]:
+    """Return what the content of a YAML file holds; `name` is what messages call it. Raises as `read_mapping`."""
+    if len(content) > _BYTES:
+        raise ConfigError(f"{name} has more than {_BYTES} bytes; it must hold {hint}")
+    try:
+        values = yaml.load(content.decode("utf-8"), loader)
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        raise _unreadable(name, error) from error
     if not isinstance(values, dict):
-        raise ConfigError(f"{path} must hold {hint}")
+        raise ConfigError(f"{name} must hold {hint}")
     return values
+
+
+def _unreadable(name: str, error: Exception) -> ConfigError:
+    said = " ".join(str(error).split())
+    said = said if len(said) <= _LONGEST else f"{said[: _LONGEST - 3]}..."
+    return ConfigError(f"{name} is not a readable YAML file: {said}")
 
 
 def _instead(folder: Path) -> str:

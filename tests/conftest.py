@@ -15,9 +15,11 @@ from scipy import ndimage
 from torch import nn
 
 from eseg_zoo.checkpoint import Checkpoint, Class, TrainingRecord
+from eseg_zoo.colours import class_colours
 from eseg_zoo.config import Run
 from eseg_zoo.images.channels import default_names
-from eseg_zoo.model.dense import Architecture, DenseSegmenter, StandardisedConvolution
+from eseg_zoo.model.architecture import Architecture
+from eseg_zoo.model.dense import DenseSegmenter, StandardisedConvolution
 
 # Facts, not speed or luck: a busy machine must not fail a test, nor examples that no other run had.
 settings.register_profile("same every time", deadline=None, derandomize=True)
@@ -106,7 +108,10 @@ def random_checkpoint(dims: int = 2, *, channels: int = 1, classes: int = 3, see
         architecture=architecture,
         segmenter_state=segmenter.state_dict(),
         generative_state={},
-        classes=tuple(Class(name, value, 1 / classes) for value, name in enumerate(names, start=1)),
+        classes=tuple(
+            Class(name, value, 1 / classes, colour)
+            for (value, name), colour in zip(enumerate(names, start=1), class_colours(classes), strict=True)
+        ),
         frequency_source="estimated",
         channel_names=default_names(channels),
         axes="zyx",

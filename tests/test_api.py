@@ -125,7 +125,7 @@ def test_progress_is_told_and_stopping_keeps_the_model() -> None:
     [
         ((stack(),), "labels is missing"),
         ((stack(), strokes()[:2]), "labels[0] has t=1 x z=2"),
-        ((stack(), [strokes(), strokes()]), "1 images but 2 label images"),
+        (([stack()] * 3, [strokes(), strokes()]), "3 images but 2 entries in labels"),
         ((stack(), strokes()[:, :, 0]), "labels[0]"),
         ((stack()[0, 0], strokes()), "images[0]"),
         ((stack().astype(complex), strokes()), "images[0] holds complex values"),
@@ -237,7 +237,7 @@ def test_evaluation_takes_one_image_or_several(model: eseg_zoo.Model) -> None:
     twice = model.evaluate([stack(), stack()], [strokes(), strokes()])
     np.testing.assert_array_equal(twice.confusion.counts, 2 * once.confusion.counts)
     assert repr(once).startswith("<Evaluation: mean Dice ")
-    with pytest.raises(InputError, match="there are 2 images but 1 label images"):
+    with pytest.raises(InputError, match=r"there are 2 images, but labels\[0\] is of one"):
         model.evaluate([stack(), stack()], strokes())
 
 

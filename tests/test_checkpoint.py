@@ -15,11 +15,14 @@ import tifffile
 import torch
 
 from eseg_zoo.checkpoint import FORMAT, Checkpoint, Class
+from eseg_zoo.colours import class_colours
 from eseg_zoo.errors import CheckpointError, OutputError
-from eseg_zoo.model.dense import Architecture, DenseSegmenter
+from eseg_zoo.model.architecture import Architecture
+from eseg_zoo.model.dense import DenseSegmenter
 from eseg_zoo.model.hvae import HVAE
 
 FORMAT_2 = Path(__file__).parent / "data/checkpoints/format2.pt"
+FORMAT_3 = Path(__file__).parent / "data/checkpoints/format3.pt"  # the same model, saved by the code of format 3
 
 
 class MakeCheckpoint(Protocol):
@@ -107,7 +110,7 @@ def test_the_segmenter_is_in_eval_mode_and_apart_from_the_checkpoint(checkpoint:
 
 def test_a_checkpoint_of_format_2_predicts_reconstructs_and_imagines_as_the_code_that_wrote_it() -> None:
     loaded = Checkpoint.load(FORMAT_2)
-    assert loaded.classes == (Class("dark", 1, 0.3), Class("bright", 4, 0.7))
+    assert loaded.classes == (Class("dark", 1, 0.3, class_colours(2)[0]), Class("bright", 4, 0.7, class_colours(2)[1]))
     assert loaded.architecture == Architecture(2, 1, 2, [4, 5, 6], 3, [[2, 2]] * 3, [[3, 3]] * 3)
     expected = np.load(FORMAT_2.with_suffix(".npz"))  # every fourth pixel, by that code
     segmenter, hvae = loaded.segmenter(), loaded.hvae()
@@ -152,7 +155,7 @@ def test_what_is_given_in_place_of_a_model_is_named(tmp_path: Path, saved: Path)
         file.writestr("rdf.yaml", "name: a")
     assert refusal(run) == "is a YAML file, not a model; a run's model is model.pt in its folder 'out'"
     assert refusal(image).startswith("is a TIFF file, not a model; ")
-    assert refusal(package) == "is a package of the BioImage Model Zoo; give the model.pt that it was made of"
+    assert refusal(package).startswith("is a package of other software: it can be applied (eseg predict), but not")
     empty = tmp_path / "empty"
     empty.mkdir()
     assert refusal(empty).startswith("is a folder, not a model; a model is the file model.pt")
@@ -203,7 +206,7 @@ def test_another_torch_file_is_refused(tmp_path: Path, content: object) -> None:
 @pytest.mark.parametrize("other", [1, FORMAT + 1, None, "3"])
 def test_another_format_is_refused_with_both_numbers(saved: Path, other: int) -> None:
     torch.save(torch.load(saved, weights_only=True) | {"format": other}, saved)
-    assert refusal(saved) == f"has checkpoint format {other!r}; this version of eseg_zoo reads 2 and 3"
+    assert refusal(saved) == f"has checkpoint format {other!r}; this version of eseg_zoo reads 2, 3 and 4"
 
 
 @pytest.mark.parametrize(
@@ -228,11 +231,23 @@ def test_a_checkpoint_of_format_2_with_unequal_classes_is_refused(tmp_path: Path
     assert refusal(tmp_path / "model.pt").startswith("is damaged: ")
 
 
-def test_a_checkpoint_of_format_2_returns_the_same_when_it_is_saved_anew(tmp_path: Path) -> None:
-    before = Checkpoint.load(FORMAT_2)
+def test_a_checkpoint_of_format_3_is_that_of_format_2_with_the_colours_of_the_palette() -> None:
+    content = torch.load(FORMAT_3, weights_only=True)
+    assert content["format"] == 3
+    assert all("colour" not in one for one in content["classes"])
+    found, expected = Checkpoint.load(FORMAT_3), Checkpoint.load(FORMAT_2)
+    assert found.classes == expected.classes
+    assert [one.colour for one in found.classes] == class_colours(2)
+    assert found.digest == expected.digest
+    assert found.settings == expected.settings
+
+
+@pytest.mark.parametrize("file", [FORMAT_2, FORMAT_3], ids=["2", "3"])
+def test_a_checkpoint_of_an_older_format_returns_the_same_when_it_is_saved_anew(tmp_path: Path, file: Path) -> None:
+    before = Checkpoint.load(file)
     before.save(tmp_path / "model.pt")
     after = Checkpoint.load(tmp_path / "model.pt")
-    assert torch.load(tmp_path / "model.pt", weights_only=True)["format"] == 3
+    assert torch.load(tmp_path / "model.pt", weights_only=True)["format"] == FORMAT
     assert (after.classes, after.architecture, after.settings) == (before.classes, before.architecture, before.settings)
 
 
@@ -300,3 +315,22 @@ def test_permissions_follow_the_umask(checkpoint: Checkpoint, tmp_path: Path, um
     finally:
         os.umask(before)
     assert (tmp_path / "model.pt").stat().st_mode & 0o777 == mode
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"confusion": [[1, 2], [3, 4]]},
+        {"confusion": [[1, 2, -3], [0, 0, 0], [0, 0, 0]]},
+        {"reliability": {"with": [[1, 1, 0.5]]}},
+        {"reliability": {"with": [], "without": []}},
+        {"expected_dice": {"membrane": [0.5]}},
+        {"strokes": {"membrane": 1.5}},
+    ],
+)
+def test_what_only_the_report_shows_is_checked_too(
+    tmp_path: Path, checkpoint: Checkpoint, changes: dict[str, Any]
+) -> None:
+    replace(checkpoint, training=replace(checkpoint.training, **changes)).save(tmp_path / "model.pt")
+    with pytest.raises(CheckpointError, match="is damaged"):
+        Checkpoint.load(tmp_path / "model.pt")

@@ -19,6 +19,9 @@ from eseg_zoo.checkpoint import Checkpoint
 from eseg_zoo.cli import app
 
 STACK = np.random.default_rng(0).integers(0, 255, (3, 40, 56), dtype=np.uint8)
+VERBS = [
+    "init", "check", "settings", "train", "predict", "evaluate", "suggest", "report", "demo", "export", "upload",
+]  # fmt: skip
 LABELS = np.random.default_rng(1).integers(0, 4, STACK.shape, dtype=np.uint8)
 
 
@@ -48,14 +51,17 @@ def test_help_needs_no_heavy_import_and_shows_every_verb() -> None:
     *help_text, modules = done.stdout.splitlines()
     assert modules == "[]"
     verbs = re.findall(r"│ (\w+) +[A-Z]", "\n".join(help_text))
-    assert verbs == ["train", "predict", "evaluate", "demo", "export", "upload"]
+    assert verbs == VERBS
 
 
 def test_the_version_is_told() -> None:
     assert call("--version").split() == ["eseg_zoo", eseg_zoo.__version__]
 
 
-@pytest.mark.parametrize("verb", ["train", "predict", "evaluate", "demo", "export", "upload"])
+@pytest.mark.parametrize(
+    "verb",
+    ["init", "check", "settings", "train", "predict", "evaluate", "suggest", "report", "demo", "export", "upload"],
+)
 def test_every_verb_has_help(verb: str) -> None:
     assert "Usage" in call(verb, "--help")
 

@@ -2,32 +2,22 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-import tifffile
-import torch
 import yaml
 from pydantic import BaseModel, ValidationError
 
 from eseg_zoo.config import (
-    PRESETS,
-    VOLUME_PRESETS,
-    NetworkSettings,
     PaperSettings,
     Run,
-    TrainingSettings,
     load_run,
 )
 from eseg_zoo.errors import ConfigError
 from eseg_zoo.example_run import SMALLEST_RUN
-from eseg_zoo.model.dense import Architecture, DenseSegmenter
 from eseg_zoo.settings import Settings
-from eseg_zoo.yaml_file import read_mapping
 
 
 @pytest.fixture
@@ -61,9 +51,9 @@ def test_the_smallest_run_is_complete(tmp_path: Path) -> None:
     assert run.images == [tmp_path / "raw.tif"]
 
 
-def test_the_keys_of_the_smallest_run_are_all_needed_but_the_preset_and_axes_that_files_say(tmp_path: Path) -> None:
+def test_the_keys_of_the_smallest_run_are_all_needed_but_the_preset_and_what_files_say(tmp_path: Path) -> None:
     path, values = tmp_path / "run.yaml", yaml.safe_load(SMALLEST_RUN)
-    for key in values.keys() - {"preset", "axes"}:
+    for key in values.keys() - {"preset", "axes", "classes"}:
         path.write_text(yaml.safe_dump({k: v for k, v in values.items() if k != key}))
         with pytest.raises(ConfigError) as caught:
             load_run(path)
@@ -112,71 +102,73 @@ def test_relative_paths_start_from_the_folder_of_the_yaml(tmp_path: Path, monkey
     write_run(folder, images=["a.tif", "/data/b.tif"], labels=["../a.tif", "l.tif"], out="runs/first")
     run = load_run(Path("project/run.yaml"))
     assert run.images == [Path("project/a.tif"), Path("/data/b.tif")]
-    assert run.labels == [Path("project/../a.tif"), Path("project/l.tif")]
+    files = [[one.file for one in files] for files in run.labels]
+    assert files == [[Path("project/../a.tif")], [Path("project/l.tif")]]
     assert run.out == Path("project/runs/first")
 
 
-def test_the_default_preset_is_the_defaults_of_the_fields(tmp_path: Path) -> None:
-    run = load_run(write_run(tmp_path, preset="default"))
-    assert run.network == NetworkSettings()
-    assert run.training == TrainingSettings()
-    assert run.preset == "default"
+@pytest.mark.parametrize(
+    ("images", "given", "files"),
+    [
+        ("a.tif", "l.tif", [["l.tif"]]),
+        ("a.tif", ["l.tif", "m.ilp"], [["l.tif", "m.ilp"]]),
+        ("a.tif", [["l.tif", "m.ilp"]], [["l.tif", "m.ilp"]]),
+        (["a.tif", "b.tif"], ["l.tif", "m.ilp"], [["l.tif"], ["m.ilp"]]),
+        (["a.tif", "b.tif"], ["l.tif", ["m.ilp", "n.csv"]], [["l.tif"], ["m.ilp", "n.csv"]]),
+        (["a.tif", "b.tif"], "p.ilp", [["p.ilp"]]),
+        ("a.tif", {"file": "l.tif", "class": "membrane", "offset": {"z": 3}, "width": 2, "unit": "pixel"}, [["l.tif"]]),
+    ],
+    ids=str,
+)
+def test_each_image_has_label_files(tmp_path: Path, images: Any, given: Any, files: list[list[str]]) -> None:
+    run = load_run(write_run(tmp_path, images=images, labels=given))
+    assert [[one.file for one in entry] for entry in run.labels] == [[tmp_path / name for name in e] for e in files]
+    again = Run.model_validate(run.model_dump(mode="json"))
+    assert again == run
+    assert again.with_preset("default").labels == run.labels
 
 
-def test_the_small_preset_replaces_defaults_and_a_given_value_replaces_the_preset(tmp_path: Path) -> None:
-    preset = PRESETS["small"]
-    run = load_run(write_run(tmp_path, training={"steps": 7}))
-    assert run.network.width == preset["network"]["width"] != NetworkSettings().width
-    assert run.training.steps == 7 != preset["training"]["steps"]
-    assert run.training.batch_size == preset["training"]["batch_size"] != TrainingSettings().batch_size
-    assert run.training.learning_rate == TrainingSettings().learning_rate  # in neither
+def test_a_label_file_of_which_nothing_is_said_is_a_path_as_in_older_runs() -> None:
+    values = yaml.safe_load(SMALLEST_RUN) | {"images": ["a.tif", "b.tif", "c.tif"]}
+    said = {"file": "n.csv", "class": "membrane", "offset": {"z": 0}}
+    run = Run.model_validate(values | {"labels": ["l.tif", {"file": "m.tif"}, [said, "o.tif"]]})
+    assert run.model_dump(mode="json")["labels"] == ["l.tif", "m.tif", [said, "o.tif"]]
 
 
-@pytest.mark.parametrize("preset", PRESETS)
-def test_every_preset_names_known_sections_and_makes_a_network(preset: str) -> None:
-    run = Run.model_validate(yaml.safe_load(SMALLEST_RUN) | {"preset": preset})
-    for section, values in PRESETS[preset].items():
-        assert getattr(run, section).model_fields_set == set(values)
-    architecture = run.network.architecture(channels=1, classes=3)
-    assert len(architecture.strides) == len(architecture.kernels) == len(architecture.filters) == 3
-    DenseSegmenter.of(architecture)
+def test_classes_may_be_left_to_the_label_files(tmp_path: Path) -> None:
+    values = yaml.safe_load(SMALLEST_RUN)
+    del values["classes"]
+    run = Run.model_validate(values | {"frequencies": {"a": 1, "b": 2}, "colours": {"a": "#00ff00"}})
+    assert run.classes == {}
+    assert run.with_classes({4: "a", 2: "b"}).classes == {4: "a", 2: "b"}
+    with pytest.raises(ConfigError, match="the label files: frequencies must name each class once: a, c"):
+        run.with_classes({4: "a", 2: "c"})
+    with pytest.raises(ConfigError, match=r"classes is \{4: 'a'\}; a model tells at least 2 classes apart"):
+        run.with_classes({4: "a"})
 
 
-@pytest.mark.parametrize("preset", VOLUME_PRESETS)
-def test_volumes_have_presets_of_their_own_for_the_same_keys(preset: str) -> None:
-    assert set(VOLUME_PRESETS) == set(PRESETS)
-    values = yaml.safe_load(SMALLEST_RUN) | {"preset": preset, "network": {"dims": 3, "latents": 7}}
-    run = Run.model_validate(values)
-    expected = VOLUME_PRESETS[preset]
-    assert run.network == NetworkSettings(dims=3, latents=7, width=expected["network"]["width"])
-    for section in ("training", "semi_supervised"):
-        for key, value in expected[section].items():
-            assert getattr(getattr(run, section), key) == value
+@pytest.mark.parametrize(
+    ("labels", "line"),
+    [
+        ({"fil": "l.tif"}, "labels.0.0.fil is not a setting; did you mean file?"),
+        ({"file": "l.tif", "classs": "a"}, "labels.0.0.classs is not a setting; did you mean class?"),
+        (
+            {"file": "l.tif", "offset": {"z": -1}},
+            "labels.0.0.offset.z is -1; input should be greater than or equal to 0",
+        ),
+        ({"file": "l.tif", "unit": "mm"}, "labels.0.0.unit is 'mm'; input should be 'pixel' or 'micrometer'"),
+        ({"file": "l.tif", "width": 0}, "labels.0.0.width is 0; input should be greater than 0"),
+    ],
+    ids=["file", "class", "offset", "unit", "width"],
+)
+def test_a_mistake_in_a_label_file_is_named_with_its_place(mistakes: Any, labels: Any, line: str) -> None:
+    assert line in mistakes(labels=labels)
 
 
-def test_widths_grow_from_level_to_level_and_given_filters_count_instead() -> None:
-    def filters(**settings: Any) -> list[int]:
-        return list(NetworkSettings(**settings).architecture(channels=1, classes=2).filters)
-
-    assert filters(width=20) == [20, 30, 40]
-    assert filters(width=20, dims=3) == [20, 30]
-    assert filters(width=20, dims=3, filters=[4, 5, 6, 7]) == [4, 5, 6, 7]
-
-
-def test_the_levels_along_z_follow_the_voxel_size() -> None:
-    network = NetworkSettings(dims=3, width=8)
-    serial_sections = {"z": 0.05, "y": 0.0046, "x": 0.0046}
-    found = network.architecture(channels=1, classes=2, voxel_size=serial_sections)
-    assert found.filters == (8, 12, 16)
-    assert found.strides == ((1, 2, 2),) * 3
-    assert found.kernels == ((1, 3, 3), (1, 3, 3), (3, 3, 3))
-
-
-def test_the_architecture_follows_the_network_settings() -> None:
-    network = NetworkSettings(dims=3, filters=[4, 6], latents=5)
-    assert network.architecture(channels=2, classes=7) == Architecture(
-        dims=3, channels=2, classes=7, filters=[4, 6], latents=5, strides=[[2, 2, 2]] * 2, kernels=[[3, 3, 3]] * 2
-    )
+def test_a_colour_that_is_none_is_refused(mistakes: Any) -> None:
+    assert mistakes(colours={"membrane": "red"}) == [
+        "colours.membrane is 'red'; it must be red, green and blue in hexadecimal, such as '#e69f00'"
+    ]
 
 
 @pytest.mark.parametrize(("dims", "cells", "region"), [(2, None, (64, 32)), (2, 3, (24, 12)), (3, None, (8, 32, 16))])
@@ -303,7 +295,15 @@ def test_a_value_out_of_range_is_named_with_its_limit(
             {"channels": ["nuclei", "cytoplasm"]},
             "channels names 2 (nuclei, cytoplasm), but axes is 'zyx'; it must then have c",
         ),
-        ({"images": ["a.tif", "b.tif"]}, "there are 2 images but 1 label images"),
+        (
+            {"images": ["a.tif", "b.tif", "c.tif"], "labels": ["d.tif", "e.tif"]},
+            "there are 3 images but 2 entries in labels; give one for each image, which is a list where an image has "
+            "several label files",
+        ),
+        (
+            {"colours": {"nucleus": "#ff0000"}},
+            "colours names nucleus, which is no class; they are membrane, cytoplasm, mitochondrion",
+        ),
         ({"network": {"latents": 1}}, "3 classes need network.latents of at least 2"),
         (
             {"frequencies": {"membrane": 1.0}},
@@ -355,52 +355,6 @@ def test_class_values_that_no_class_map_can_hold_are_refused(mistakes: Any) -> N
 def test_zero_may_be_a_class_when_another_value_means_not_labelled(tmp_path: Path) -> None:
     run = load_run(write_run(tmp_path, classes={0: "a", 1: "b"}, unlabelled=255))
     assert run.classes == {0: "a", 1: "b"}
-
-
-def test_a_missing_file_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError) as caught:
-        load_run(tmp_path / "absent.yaml")
-    assert str(caught.value) == f"{tmp_path / 'absent.yaml'} does not exist in {tmp_path}"
-
-
-@pytest.mark.parametrize("content", [b"images: [raw.tif", b"a: b: c", b"\x00\x01\x02\x03"], ids=repr)
-def test_a_file_that_is_no_yaml_is_one_line(tmp_path: Path, content: bytes) -> None:
-    path = tmp_path / "run.yaml"
-    path.write_bytes(content)
-    with pytest.raises(ConfigError) as caught:
-        load_run(path)
-    assert str(caught.value).startswith(f"{path} is not a readable YAML file: ")
-    assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize("content", ["", "raw.tif", "- images: raw.tif", "3"], ids=repr)
-def test_yaml_that_is_no_mapping_is_one_line(tmp_path: Path, content: str) -> None:
-    path = tmp_path / "run.yaml"
-    path.write_text(content)
-    with pytest.raises(ConfigError) as caught:
-        load_run(path)
-    assert str(caught.value) == f"{path} must hold settings such as 'images: raw.tif'; see eseg train --help"
-
-
-def test_what_is_given_in_place_of_a_yaml_file_is_named(tmp_path: Path) -> None:
-    image, model, package = (tmp_path / name for name in ("raw.tif", "model.pt", "model.zip"))
-    tifffile.imwrite(image, np.zeros((4, 4), np.uint8))
-    torch.save({"magic": "any"}, model)
-    with zipfile.ZipFile(package, "w") as file:
-        file.writestr("rdf.yaml", "name: a")
-
-    def refusal(path: Path) -> str:
-        with pytest.raises(ConfigError) as caught:
-            load_run(path)
-        return str(caught.value)
-
-    holds = "a YAML file here holds settings such as 'images: raw.tif'; see eseg train --help"
-    assert refusal(image) == f"{image} is a TIFF file, not a YAML file; {holds}"
-    assert refusal(model) == f"{model} is a model, not a YAML file; {holds}"
-    assert refusal(package).startswith(f"{package} is a package of the BioImage Model Zoo, not a YAML file")
-    assert refusal(tmp_path) == f"{tmp_path} is a folder, not a YAML file; {holds}"
-    (tmp_path / "run.yaml").write_text("images: raw.tif")
-    assert f"is a folder, not a YAML file (did you mean {tmp_path / 'run.yaml'}?)" in refusal(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -460,26 +414,3 @@ def test_every_setting_is_documented_in_a_sentence() -> None:
     for key, text in all_fields():
         assert len(text.split()) >= 2, key
         assert text.endswith("."), key
-
-
-@pytest.mark.parametrize(
-    ("text", "line"),
-    [
-        ("axes: zyx\nout: a\naxes: yx\n", "the key 'axes' stands twice, again in line 3"),
-        ("training:\n  steps: 1\n  batch_size: 2\n  steps: 3\n", "the key 'steps' stands twice, again in line 4"),
-        ("classes: {1: a, 1: b}\n", "the key 1 stands twice, again in line 1"),
-    ],
-    ids=["top", "nested", "in braces"],
-)
-def test_a_key_that_stands_twice_is_refused(tmp_path: Path, text: str, line: str) -> None:
-    path = tmp_path / "run.yaml"
-    path.write_text(text, encoding="utf-8")
-    with pytest.raises(ConfigError) as caught:
-        load_run(path)
-    assert str(caught.value) == f"{path} is not a readable YAML file: {line}"
-
-
-def test_keys_that_are_merged_may_be_given_anew(tmp_path: Path) -> None:
-    path = tmp_path / "any.yaml"
-    path.write_text("base: &base {a: 1, b: 2}\nown: {<<: *base, b: 3}\n", encoding="utf-8")
-    assert read_mapping(path, hint="keys")["own"] == {"a": 1, "b": 3}

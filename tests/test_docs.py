@@ -23,6 +23,11 @@ def test_every_link_of_a_page_leads_to_a_file(page: Path) -> None:
     assert [link for link in inside if not (page.parent / link).exists()] == []
 
 
+def test_the_page_of_the_settings_is_that_of_the_code() -> None:
+    page = runpy.run_path(str(ROOT / "docs" / "make_settings.py"))
+    assert page["PAGE"].read_text(encoding="utf-8") == page["as_page"](), "run python docs/make_settings.py"
+
+
 def test_the_picture_of_the_network_is_that_of_its_geometry() -> None:
     drawing = runpy.run_path(str(ROOT / "docs" / "draw_network.py"))
     assert drawing["PICTURE"].read_text(encoding="utf-8") == drawing["draw"](drawing["two_dimensional"]())

@@ -9,7 +9,7 @@ import pytest
 
 from eseg_zoo.config import NetworkSettings
 from eseg_zoo.levels import anisotropy, depth, is_coarse, kernels, strides
-from eseg_zoo.model.dense import Geometry
+from eseg_zoo.model.architecture import Geometry
 
 # One voxel size for each regime: isotropic FIB-SEM, twice coarser, ssTEM.
 FINE, TWICE, COARSE = 1.0, 2.0, 11.0

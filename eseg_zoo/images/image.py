@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import inf
@@ -133,9 +134,28 @@ class Image:
         """
         region = region or {}
         where = self._where(region)
-        try:
+        with self._damage_told(region):
             array = _opened(self.source) if self.source.kept else self.source.open()
             found = np.asarray(array[where])
+        order, expanded = _layout(self.axes)
+        pixels: NDArray[np.generic] = found.astype(self.dtype, copy=False).transpose(order)[expanded]
+        return pixels
+
+    def absent_value(self, region: Mapping[str, slice]) -> np.generic | None:
+        """Return the value of all pixels of a region that was never written; None where it was, or nobody knows.
+
+        Raises `InputError` where the file cannot be read.
+        """
+        if not isinstance(self.source, SparseSource):
+            return None
+        with self._damage_told(region):
+            return self.source.absent_value(self._where(region))
+
+    @contextmanager
+    def _damage_told(self, region: Mapping[str, slice]) -> Iterator[None]:
+        """Turn what a library raises for a damaged file into one `InputError` with the place."""
+        try:
+            yield
         except MemoryError as error:
             raise TooLittleMemoryError(
                 f"{self.name} cannot be read{_tell_place(region)} as the memory is too small: {first_line(error)}"
@@ -144,13 +164,6 @@ class Image:
             if is_ours(error):
                 raise
             raise InputError(f"{self.name} cannot be read{_tell_place(region)}: {first_line(error)}") from error
-        order, expanded = _layout(self.axes)
-        pixels: NDArray[np.generic] = found.astype(self.dtype, copy=False).transpose(order)[expanded]
-        return pixels
-
-    def absent_value(self, region: Mapping[str, slice]) -> np.generic | None:
-        """Return the value of all pixels of a region that was never written; None where it was, or nobody knows."""
-        return self.source.absent_value(self._where(region)) if isinstance(self.source, SparseSource) else None
 
     def _where(self, region: Mapping[str, slice]) -> tuple[slice, ...]:
         """Return a region as slices of the stored array."""

@@ -18,7 +18,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from eseg_zoo.colours import class_colours, rgb
+from eseg_zoo.colours import rgb
 from eseg_zoo.images.ome_zarr_writer import OmeZarrWriter
 from eseg_zoo.images.pyramid import Pyramid
 from eseg_zoo.images.writers import Described
@@ -98,7 +98,7 @@ class OmeTiffWriter:
         palette: dict[str, Any] = {"photometric": "minisblack"}
         if self.label_type == np.uint8:
             colours = np.zeros((3, 256), np.uint16)
-            for value, colour in zip(classes, class_colours(len(classes)), strict=True):
+            for value, colour in zip(classes, self.described.colours, strict=True):
                 colours[:, value] = np.array(rgb(colour), np.uint16) * 257  # 8 bits in 16
             palette = {"photometric": "palette", "colormap": colours}
         annotation = {"Namespace": "eseg_zoo/classes", **{str(value): name for value, name in classes.items()}}

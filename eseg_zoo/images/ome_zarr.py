@@ -79,7 +79,7 @@ def open_zarr(path: Path, request: Request) -> Found:
     Raises `InputError` for what is not a readable Zarr or not an image, for levels and axes that do not fit, and for
     chunks that are not there (see `zarr_absent`).
     """
-    node = _open_node(path)
+    node = open_node(path)
     if isinstance(node, zarr.Array):
         _refuse_pickles(path, node)
         return _open_level_alone(path, request) or _open_plain(path, node, request)
@@ -121,7 +121,7 @@ def _open_level_alone(path: Path, request: Request) -> Found | None:
     """Return a level of an OME-Zarr that is named by its own path, with the axes that the OME-Zarr states."""
     if not is_zarr(path.parent):
         return None
-    parent = _open_node(path.parent)
+    parent = open_node(path.parent)
     if not isinstance(parent, zarr.Group) or not _is_image(parent):
         return None
     levels, _ = read_levels(path.parent, parent)
@@ -132,7 +132,8 @@ def _open_level_alone(path: Path, request: Request) -> Found | None:
     return open_zarr(path.parent, Request(request.axes, request.usual_axes, numbers[0], None, request.allow_missing))
 
 
-def _open_node(path: Path) -> zarr.Array[Any] | zarr.Group:
+def open_node(path: Path) -> zarr.Array[Any] | zarr.Group:
+    """Return the array or group in a folder; raises `InputError` for what is not a readable Zarr."""
     try:
         return zarr.open(store=str(path), mode="r")
     except DAMAGE as error:
@@ -170,14 +171,15 @@ def _refuse_pickles(path: Path, array: zarr.Array[Any]) -> None:
             raise InputError(f"{path} has the codec {shown(name)}, which may run code; it is never used")
 
 
-def _attributes(group: zarr.Group) -> Any:
+def attributes_of(group: zarr.Group) -> Mapping[str, Any]:
+    """Return the attributes that OME-NGFF has, which 0.5 keeps under `ome`."""
     attributes: Any = group.attrs.asdict()
-    return attributes.get("ome", attributes) if isinstance(attributes, Mapping) else {}
+    found = attributes.get("ome", attributes)
+    return found if isinstance(found, Mapping) else {}
 
 
 def _is_image(group: zarr.Group) -> bool:
-    attributes = _attributes(group)
-    return isinstance(attributes, Mapping) and bool(attributes.get("multiscales"))
+    return bool(attributes_of(group).get("multiscales"))
 
 
 def _only_image(path: Path, group: zarr.Group) -> tuple[zarr.Group, Path]:
@@ -202,7 +204,7 @@ def read_levels(path: Path, group: zarr.Group) -> tuple[list[Level], tuple[str, 
     Raises `InputError` for metadata that describe no image, for axes that are not among t, c, z, y, x, and for levels
     that are stated but not there.
     """
-    attributes = _attributes(group)
+    attributes = attributes_of(group)
     try:
         image = attributes["multiscales"][0]
         axes = _axes(path, image.get("axes"))
@@ -234,7 +236,7 @@ def _axes(path: Path, stated: Any) -> list[tuple[str, str | None]]:
         return []
     names = [name for name, _ in axes]
     if not set(names) <= set(AXES) or len(set(names)) < len(names):
-        raise InputError(f"{path} has the axes {', '.join(names)}; each must be one of {', '.join(AXES)}")
+        raise InputError(f"{path} has the axes {shown(', '.join(names))}; each must be one of {', '.join(AXES)}")
     return axes
 
 

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from ome_zarr.format import FormatV04
 from ome_zarr.writer import write_label_metadata, write_multiscales_metadata
 
-from eseg_zoo.colours import class_colours, rgb
+from eseg_zoo.colours import rgb
 from eseg_zoo.errors import OutputError
 from eseg_zoo.images.image import Spacing
 from eseg_zoo.images.pyramid import Pyramid
@@ -218,7 +218,7 @@ class OmeZarrWriter:
 
     def _describe_labels(self, group: zarr.Group) -> None:
         values = [value for value, _ in self.described.classes]
-        colours = zip(values, class_colours(len(values)), strict=True)
+        colours = zip(values, self.described.colours, strict=True)
         write_label_metadata(
             group["labels"],
             "classes",
@@ -237,7 +237,7 @@ class OmeZarrWriter:
         self._describe(group, "maps", "{}", "mean", with_channels=True)
         names = (name for _, name in self.described.classes)
         top = 255.0 if np.dtype(self.described.dtype) == np.uint8 else 1.0
-        colours = dict(zip(names, class_colours(len(self.described.classes)), strict=True))
+        colours = dict(zip(names, self.described.colours, strict=True))
         window = {"min": 0.0, "max": top, "start": 0.0, "end": top}
         channels: Any = [
             {"label": name, "color": colours.get(name, "#ffffff")[1:], "window": window, "active": True}

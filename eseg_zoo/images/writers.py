@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from eseg_zoo.colours import class_colours
 from eseg_zoo.images.pyramid import Pyramid
 
 
@@ -19,6 +20,12 @@ class Described:
     classes: tuple[tuple[int, str], ...]  # label value and name
     channels: tuple[str, ...] = ()  # of the maps beside the class map; none for none
     dtype: str = "float32"  # of these maps: 0..1, or uint8 for 0..255
+    class_colours: tuple[str, ...] = ()  # `#rrggbb` of each class; none for those of the palette
+
+    @property
+    def colours(self) -> tuple[str, ...]:
+        """The colour of each class."""
+        return self.class_colours or tuple(class_colours(len(self.classes)))
 
     @property
     def label_type(self) -> np.dtype[Any]:

@@ -117,7 +117,7 @@ def evaluate_images(
             progress(done, len(work))
     torch.set_num_threads(threads)
     if not evaluations:
-        raise InputError(f"{', '.join(labels.pixels.name for _, labels in pairs)}: no pixel is labelled")
+        raise InputError(f"{', '.join(labels.name for _, labels in pairs)}: no pixel is labelled")
     merged: Evaluation = reduce(add, evaluations)
     if merged.familiar:
         log.warning(

@@ -162,7 +162,7 @@ def _local(workers: int) -> Iterator[Executor]:
 
     with (
         LocalCluster(
-            n_workers=workers, threads_per_worker=_THREADS, dashboard_address=None, silence_logs=logging.ERROR
+            n_workers=workers, threads_per_worker=_THREADS, dashboard_address="localhost:0", silence_logs=logging.ERROR
         ) as cluster,
         Client(cluster, set_as_default=False) as client,
     ):

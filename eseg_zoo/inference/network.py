@@ -15,9 +15,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from eseg_zoo.allocator import keep_freed_memory
-from eseg_zoo.checkpoint import Checkpoint
+from eseg_zoo.checkpoint import Checkpoint, Class
 from eseg_zoo.errors import InputError
+from eseg_zoo.model.architecture import Architecture, Geometry
 from eseg_zoo.model.dense import DenseSegmenter, fold_standardisation
+from eseg_zoo.model.hvae import crop_to_cells
 from eseg_zoo.patches.geometry import Symmetry
 
 _loading = Lock()
@@ -91,6 +93,16 @@ class Predictor:
 
         return tuple(np.split(self._averaged(padded, both), 2))
 
+    def probabilities_and_latents(self, padded: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return `probabilities`, of one view, and the latent means of all levels (d, *cells of the finest level)."""
+        segmenter = self.segmenter
+        recognition, head = segmenter.classifier.recognition, segmenter.classifier.head
+        with torch.inference_mode():
+            means, stem = recognition.means(segmenter.normalise(torch.from_numpy(padded)[None].to(self.device)))
+            latents = crop_to_cells(head.column(means), segmenter.geometry, 0)
+            probabilities = segmenter.corrected(head(means, stem)).softmax(1)
+        return probabilities[0].cpu().numpy(), latents[0].cpu().numpy()
+
     def _averaged(self, padded: NDArray[np.float32], output: Callable[[Tensor], Tensor]) -> NDArray[np.float32]:
         """Return the mean of `output` of the logits over all views."""
         if self.views is None:
@@ -107,6 +119,61 @@ class Predictor:
         return found
 
 
+class Applied(Protocol):
+    """What prediction must know of a model: a checkpoint, or a network of other software."""
+
+    @property
+    def dims(self) -> int:
+        """Spatial rank: 2 or 3."""
+
+    @property
+    def architecture(self) -> Architecture | None:
+        """The network's shape; none where it is not known, so that it is given whole sections."""
+
+    @property
+    def geometry(self) -> Geometry:
+        """Margin and grid of the tiles that it is given."""
+
+    @property
+    def classes(self) -> tuple[Class, ...]:
+        """The classes, in the order of the output channels."""
+
+    @property
+    def channel_names(self) -> tuple[str, ...]:
+        """Names of the channels of its images."""
+
+    @property
+    def axes(self) -> str:
+        """What an image that states no axes is taken for."""
+
+    @property
+    def voxel_size(self) -> dict[str, float]:
+        """Micrometres by axis, where they are known."""
+
+    @property
+    def image_dtype(self) -> str:
+        """Type of the pixels that it was trained on; '' where nobody knows."""
+
+    @property
+    def digest(self) -> str:
+        """A checksum of what its maps follow from."""
+
+
+class AppliedPredictor(Protocol):
+    """A model on a device, as far as maps are made with it."""
+
+    @property
+    def checkpoint(self) -> Applied:
+        """What is known of the model."""
+
+    @property
+    def views(self) -> Sequence[Symmetry] | None:
+        """The flips and rotations that it averages over."""
+
+    def probabilities(self, padded: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return class probabilities (classes, *cells) of whole cells that come with their margin, (c, *space)."""
+
+
 class Network(Protocol):
     """Where a worker gets the predictor from."""
 
@@ -118,7 +185,7 @@ class Network(Protocol):
     def digest(self) -> str:
         """The checksum of the checkpoint."""
 
-    def predictor(self) -> Predictor:
+    def predictor(self) -> AppliedPredictor:
         """Return the predictor; the same one for every call in a process."""
 
 
@@ -126,7 +193,7 @@ class Network(Protocol):
 class InMemory:
     """A network of this process."""
 
-    given: Predictor
+    given: AppliedPredictor
 
     @property
     def tta(self) -> bool:
@@ -136,7 +203,7 @@ class InMemory:
     def digest(self) -> str:
         return self.given.checkpoint.digest
 
-    def predictor(self) -> Predictor:
+    def predictor(self) -> AppliedPredictor:
         return self.given
 
 

@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 
-from eseg_zoo.checkpoint import Checkpoint
 from eseg_zoo.errors import InputError, OutputError
 from eseg_zoo.images.channels import tell_count
 from eseg_zoo.images.image import Image, Spacing, tell_voxel_size
@@ -26,7 +25,7 @@ from eseg_zoo.images.slices import chosen_slices
 from eseg_zoo.images.writers import Described, FileWriter, MapWriter
 from eseg_zoo.inference.executors import Index, open_executor
 from eseg_zoo.inference.jobs import Job, WantedMaps
-from eseg_zoo.inference.network import Network, preferred_device
+from eseg_zoo.inference.network import Applied, Network, preferred_device
 from eseg_zoo.inference.tiles import passes_at_once, tile_size
 from eseg_zoo.memory import telling_way_out
 from eseg_zoo.output import (
@@ -80,7 +79,7 @@ class ChunksDone:
 Report = Callable[[ChunksDone], None]
 
 
-def open_for(checkpoint: Checkpoint, source: Any, reading: Reading, *, name: str | None = None) -> Image:
+def open_for(checkpoint: Applied, source: Any, reading: Reading, *, name: str | None = None) -> Image:
     """Return the image in `source`, a path or an array, checked against the model; what differs is told.
 
     Raises `InputError` for what cannot be read, and for axes, channels or a depth that do not fit the model.
@@ -90,7 +89,7 @@ def open_for(checkpoint: Checkpoint, source: Any, reading: Reading, *, name: str
         allow_missing=reading.missing_chunks, name=name,
     )  # fmt: skip
     _check_sizes(checkpoint, image)
-    if image.dtype.name != checkpoint.image_dtype:
+    if checkpoint.image_dtype and image.dtype.name != checkpoint.image_dtype:
         log.warning(
             "%s holds %s pixels, but the model was trained on %s: its map is only right if the values mean the same",
             image.name,
@@ -102,7 +101,7 @@ def open_for(checkpoint: Checkpoint, source: Any, reading: Reading, *, name: str
     return image
 
 
-def _check_sizes(checkpoint: Checkpoint, image: Image) -> None:
+def _check_sizes(checkpoint: Applied, image: Image) -> None:
     """Raise `InputError` when an image has other channels than the model, or planes where it needs volumes."""
     names, sizes = checkpoint.channel_names, image.sizes
     taken = f"its axes were taken for {image.axes!r}; give axes if they are others"
@@ -114,7 +113,7 @@ def _check_sizes(checkpoint: Checkpoint, image: Image) -> None:
         raise InputError(f"{image.name} has one slice along z, but the model was trained on volumes{frames} ({taken})")
 
 
-def _tell_other_voxels(checkpoint: Checkpoint, image: Image) -> None:
+def _tell_other_voxels(checkpoint: Applied, image: Image) -> None:
     trained, found = checkpoint.voxel_size, image.voxel_size
     compared = [axis for axis in "zyx"[-checkpoint.dims :] if axis in trained and axis in found]
     if any(max(trained[axis] / found[axis], found[axis] / trained[axis]) > OTHER_SIZE for axis in compared):
@@ -192,7 +191,7 @@ class MapPlan:
 
     @classmethod
     def of(
-        cls, checkpoint: Checkpoint, image: Image, wanted: WantedMaps, *, slices: str | None, tile: int | None
+        cls, checkpoint: Applied, image: Image, wanted: WantedMaps, *, slices: str | None, tile: int | None
     ) -> MapPlan:
         """MapPlan the prediction of an image; raises `InputError` where `slices` are not there."""
         sizes, axes = dict(image.sizes), "".join(axis for axis in "tzyx" if axis in image.axes)
@@ -217,7 +216,7 @@ class MapPlan:
             tuple(first[axis] for axis in axes),
             tuple(chunk[axis] for axis in axes),
             tuple(given[axis].moved(first[axis]) for axis in axes),
-            Described(classes, tuple(channels), wanted.dtype.name),
+            Described(classes, tuple(channels), wanted.dtype.name, tuple(one.colour for one in checkpoint.classes)),
         )
 
     def writer(self, targets: dict[str, Path], *, force: bool, owner: Owner | None = None) -> FileWriter:
@@ -236,7 +235,7 @@ class MapPlan:
 
 
 def predict_to_files(
-    network: Network, checkpoint: Checkpoint, image: Image, targets: dict[str, Path], *, wanted: WantedMaps,
+    network: Network, checkpoint: Applied, image: Image, targets: dict[str, Path], *, wanted: WantedMaps,
     slices: str | None = None, computing: Computing, device: str | None, force: bool, report: Report,
 ) -> None:  # fmt: skip
     """Write the maps of an image into `targets`.
@@ -264,7 +263,7 @@ def predict_to_files(
 
 
 def run_plan(
-    network: Network, checkpoint: Checkpoint, plan: MapPlan, writer: MapWriter, *, wanted: WantedMaps,
+    network: Network, checkpoint: Applied, plan: MapPlan, writer: MapWriter, *, wanted: WantedMaps,
     computing: Computing, device: str | None, is_new: bool = True, report: Report = lambda step: None,
 ) -> None:  # fmt: skip
     """Make the chunks of a plan that the writer lacks, all where it is new, and finish the result."""

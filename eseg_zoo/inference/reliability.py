@@ -27,7 +27,7 @@ def write_reliability_plot(path: Path, evaluation: Evaluation, *, force: bool) -
     curve.plot([0, 1], [0, 1], color="0.6", linestyle="--", label="calibrated")
     lines = {
         "with the temperature": (evaluation.reliability, PALETTE[0]),
-        "without": (evaluation.reliability_without_temperature, PALETTE[5]),
+        "without": (evaluation.reliability_without_temperature, PALETTE[3]),
     }
     for name, (reliability, colour) in lines.items():
         filled = reliability.pixels > 0

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from eseg_zoo.errors import InputError
 from eseg_zoo.inference.network import Predictor
 from eseg_zoo.memory import free_memory
-from eseg_zoo.model.dense import Architecture, Geometry
+from eseg_zoo.model.architecture import Architecture, Geometry
 from eseg_zoo.patches.sections import Section
 
 Window = tuple[slice, ...]
@@ -30,6 +30,8 @@ PLANE_SIDES, FEWEST = (1024, 512), 8
 # Sides of a volume's tile that are tried: the one with the smallest share of margin whose pass takes so many bytes.
 VOLUME_DEPTHS, VOLUME_SIDES = (8, 16, 24, 32, 48, 64, 96, 128, 160, 192), (64, 96, 128, 160, 192, 256, 320, 384, 512)
 VOLUME_BYTES = 2 << 30
+# Pixels of a section that is given whole: its values for one class fill 1 GiB.
+LARGEST_WHOLE = 2**28
 # The passes that run side by side take this share of the free memory together.
 SHARE = 0.5
 
@@ -53,12 +55,17 @@ def whole_cells(sides: Sequence[int], geometry: Geometry) -> tuple[int, ...]:
     return tuple(-(-side // step) * step for side, step in zip(sides, geometry.stride, strict=True))
 
 
-def tile_size(shape: Architecture, space: Sequence[int], count: int = 1, *, side: int | None = None) -> tuple[int, ...]:
+def tile_size(
+    shape: Architecture | None, space: Sequence[int], count: int = 1, *, side: int | None = None
+) -> tuple[int, ...]:
     """Return the size of the tiles, whole cells, for `count` sections of this size, (z,) y, x.
 
     `side` is what a person wants; a tile is no larger than a section needs, and without `side` no larger than fits the
-    memory, unless that has no room for a cell.
+    memory, unless that has no room for a cell. A network whose shape is not known is given the whole section: then
+    `InputError` is raised for one that is too large, and for a `side`.
     """
+    if shape is None:
+        return _whole(space, side)
 
     def of_section(wanted: Sequence[int]) -> tuple[int, ...]:
         return whole_cells([min(n, length) for n, length in zip(wanted, space, strict=True)], shape.geometry)
@@ -73,6 +80,17 @@ def tile_size(shape: Architecture, space: Sequence[int], count: int = 1, *, side
     while pass_bytes(shape, tile) > SHARE * free_memory() and tile != shape.geometry.stride:
         tile = of_section([max(n // 2, step) for n, step in zip(tile, shape.geometry.stride, strict=True)])
     return tile
+
+
+def _whole(space: Sequence[int], side: int | None) -> tuple[int, ...]:
+    if side is not None:
+        raise InputError("a package of other software cuts its own tiles; leave out --tile")
+    if prod(space) > LARGEST_WHOLE:
+        raise InputError(
+            f"a section of {' x '.join(map(str, space))} is too large for a package of other software, which is given "
+            f"whole planes or volumes of at most {LARGEST_WHOLE} pixels; cut the image"
+        )
+    return tuple(space)
 
 
 def _volume_tile(shape: Architecture, space: Sequence[int]) -> tuple[int, ...]:
@@ -97,9 +115,9 @@ def tiles_of(space: Sequence[int], size: Sequence[int]) -> Iterator[Window]:
     yield from product(*axes)
 
 
-def passes_at_once(shape: Architecture, tile: Sequence[int], device: torch.device) -> int:
+def passes_at_once(shape: Architecture | None, tile: Sequence[int], device: torch.device) -> int:
     """Return how many passes over tiles of this size to run side by side: on a CPU one a core, if they fit."""
-    if device.type != "cpu":
+    if device.type != "cpu" or shape is None:
         return 1
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(min(cores, int(SHARE * free_memory()) // pass_bytes(shape, tile)), 1)
@@ -166,11 +184,19 @@ def crop_to(cells: NDArray[np.float32], window: Window) -> NDArray[np.float32]:
     return cells[(slice(None), *(slice(0, part.stop - part.start) for part in window))]
 
 
-def predict_section(predictor: Predictor, section: Section, *, tile: int | None = None) -> NDArray[np.float32]:
-    """Return class probabilities (classes, *space) of a section; `tile` is the side of its tiles in pixels."""
+def predict_section(
+    predictor: Predictor, section: Section, *, window: Window | None = None, tile: int | None = None
+) -> NDArray[np.float32]:
+    """Return class probabilities (classes, *space) of a section, or of a window that begins on the network's grid.
+
+    `tile` is the side of its tiles in pixels.
+    """
     checkpoint = predictor.checkpoint
-    size = tile_size(checkpoint.architecture, section.space, side=tile)
-    result = np.empty((len(checkpoint.classes), *section.space), np.float32)
-    for window in tiles_of(section.space, size):
-        result[(slice(None), *window)] = predict_window(predictor, section, window)
+    window = section.whole if window is None else window
+    space = [part.stop - part.start for part in window]
+    size = tile_size(checkpoint.architecture, space, side=tile)
+    result = np.empty((len(checkpoint.classes), *space), np.float32)
+    for inside in tiles_of(space, size):
+        moved = tuple(slice(p.start + i.start, p.start + i.stop) for p, i in zip(window, inside, strict=True))
+        result[(slice(None), *inside)] = predict_window(predictor, section, moved)
     return result

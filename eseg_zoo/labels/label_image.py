@@ -1,126 +1,127 @@
-"""Label images: one value for each class, and one that means 'not labelled'."""
+"""The labels of an image, made of one layer or several: class indices in a window, and all labelled pixels."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
 
-from eseg_zoo.errors import InputError
 from eseg_zoo.images.image import Image
+from eseg_zoo.labels.layers import UNLABELLED, Box, Layer, Place, last_of_each
+from eseg_zoo.labels.painted import LabelClass
 from eseg_zoo.patches.anchors import AnchorSet
-from eseg_zoo.patches.sections import Section, Window, read_together, sections_of
+from eseg_zoo.patches.sections import Section, sections_of
 
-UNLABELLED = -1
+
+@dataclass(frozen=True)
+class Conflicts:
+    """Pixels that were given several classes."""
+
+    count: int
+    first: Place | None  # one of them: t, z, y, x
+    names: tuple[str, ...]  # of the files
+
+    def __bool__(self) -> bool:
+        return self.count > 0
 
 
 @dataclass(frozen=True)
 class LabelImage:
-    """The labels of one image, read a window at a time.
+    """The labels of one image, read a window at a time."""
 
-    It has the axes of its image but for c. Class indices are in the order of `classes`.
-    """
-
-    pixels: Image
-    classes: Mapping[int, str]  # label value -> class name
-    unlabelled: int  # the value of pixels without a label
+    image: Image  # that they are of
+    layers: tuple[Layer, ...]  # a later one paints over those before it
+    classes: tuple[LabelClass, ...]  # in the order of the class indices
     dims: int  # spatial rank of the sections
 
-    @classmethod
-    def of(cls, pixels: Image, image: Image, *, classes: Mapping[int, str], unlabelled: int, dims: int) -> LabelImage:
-        """Return the labels in `pixels`, those of `image`; raises `InputError` when their sizes differ.
-
-        Axes of length 1 may be missing in either.
-        """
-        found, expected = ({axis: n for axis, n in one.sizes.items() if axis != "c"} for one in (pixels, image))
-        if pixels.sizes["c"] > 1:
-            raise InputError(
-                f"{pixels.name} has {pixels.sizes['c']} channels; a label image has one value at each pixel"
-            )
-        if found != expected:
-            raise InputError(
-                f"{pixels.name} has {_tell(found)}, but its image {image.name} has {_tell(expected)}"
-                f"{_expected(found, expected, unlabelled)}"
-            )
-        return cls(pixels, classes, unlabelled, dims)
+    @property
+    def name(self) -> str:
+        """The names of its files."""
+        return ", ".join(layer.name for layer in self.layers)
 
     @cached_property
     def sections(self) -> list[Section]:
-        """Its slices or volumes, in the order of the image's."""
-        return sections_of(self.pixels, self.dims)
+        """The slices or volumes of its image."""
+        return sections_of(self.image, self.dims)
 
     def read(self, number: int, window: Sequence[slice]) -> NDArray[np.int16]:
         """Return class indices (*window) in a section, `UNLABELLED` where there is no label.
 
         Raises `InputError` for a value that has no class name.
         """
-        return self._indices(self.sections[number].read(window)[0], number, window)
+        region = self.sections[number].region(window)
+        found = _composite(self.layers, (region["t"], region["z"], region["y"], region["x"]))
+        return found.reshape([part.stop - part.start for part in window])
 
     def anchors(self, *, first: int = 0) -> list[AnchorSet]:
         """Return the labelled pixels of each section; their places call the first one `first`, and count from there.
 
         Where nothing was written and that means 'not labelled', nothing is read.
         """
-        none = np.zeros((0, self.dims), np.int64), np.zeros(0, np.int64)
+        none = np.zeros((0, self.dims), np.int64), np.zeros(0, np.int16)
         found = [[none] for _ in self.sections]
-        for number, window, (values,) in read_together(self.sections, self._may_have_labels):
-            if (values == self.unlabelled).all():
-                continue
-            indices = self._indices(values, number, window)
-            inside = np.argwhere(indices != UNLABELLED)
-            labels = indices[tuple(inside.T)].astype(np.int64)
-            found[number].append((inside + [part.start for part in window], labels))
-        return [
-            AnchorSet.of(
-                np.insert(np.concatenate([places for places, _ in parts]), 0, number, axis=1),
-                np.concatenate([labels for _, labels in parts]),
-            )
-            for number, parts in enumerate(found, start=first)
-        ]
+        for layer in self.layers:
+            for points in layer.points():
+                if not len(points.places):
+                    continue
+                t, z = points.places[0, :2].tolist()
+                number = t if self.dims == 3 else t * self.image.sizes["z"] + z
+                places = points.places[:, 4 - self.dims :].copy()  # a view would keep all four columns
+                found[number].append((places, points.indices))
+        anchors = []
+        for number, (section, parts) in enumerate(zip(self.sections, found, strict=True), start=first):
+            places = np.concatenate([places for places, _ in parts])
+            indices = np.concatenate([indices for _, indices in parts])
+            if len(self.layers) > 1:
+                merged = last_of_each(np.ravel_multi_index(tuple(places.T), section.space).astype(np.int64), indices)
+                places, indices = np.stack(np.unravel_index(merged.keys, section.space), 1), merged.indices
+            anchors.append(AnchorSet.of(np.insert(places, 0, number, axis=1), indices.astype(np.int64)))
+        return anchors
 
-    def _may_have_labels(self, number: int, window: Window) -> bool:
-        return bool(self.pixels.absent_value(self.sections[number].region(window)) != self.unlabelled)
+    def conflicts(self) -> Conflicts:
+        """Return which pixels were given several classes, in one file or by several.
 
-    def _indices(self, values: NDArray[np.generic], number: int, window: Sequence[slice]) -> NDArray[np.int16]:
-        """Return the class indices of the values (*window) that a section has in a window."""
-        indices = np.full(values.shape, UNLABELLED, np.int16)
-        known = values == self.unlabelled
-        for index, value in enumerate(self.classes):
-            found = values == value
-            indices[found] = index
-            known |= found
-        if not known.all():
-            self._refuse(values, ~known, self.sections[number], window)
-        return indices
-
-    def _refuse(
-        self, values: NDArray[np.generic], unknown: NDArray[np.bool_], section: Section, window: Sequence[slice]
-    ) -> None:
-        first = np.argwhere(unknown)[0]
-        starts = {axis: part.start for axis, part in section.region(window).items()}
-        starts |= {axis: starts[axis] + int(n) for axis, n in zip("zyx"[-self.dims :], first, strict=True)}
-        place = ", ".join(f"{axis}={starts[axis]}" for axis in "tzyx" if axis in self.pixels.axes)
-        names = ", ".join(f"{value}: {name}" for value, name in self.classes.items())
-        raise InputError(
-            f"{self.pixels.name} has the label value {values[tuple(first)]:g} at {place}, which has no class name "
-            f"(classes are {names}; {self.unlabelled} means not labelled)"
-        )
+        What lies under a later layer is read for it; nothing is where there is one layer.
+        """
+        count = sum(layer.overlaps[0] for layer in self.layers)
+        places = [layer.overlaps[1] for layer in self.layers if layer.overlaps[1] is not None]
+        names = {layer.name for layer in self.layers if layer.overlaps[0]}
+        for number, layer in enumerate(self.layers[1:], start=1):
+            for points in layer.points():
+                clash = np.zeros(len(points.places), bool)
+                for under in self.layers[:number]:
+                    before = _at(under, points.places)
+                    unlike = (before != UNLABELLED) & (before != points.indices)
+                    clash |= unlike
+                    names |= {under.name, layer.name} if unlike.any() else set()
+                count += int(clash.sum())
+                places += [_as_place(place) for place in points.places[clash][:1]]
+        in_order = dict.fromkeys(layer.name for layer in self.layers if layer.name in names)
+        return Conflicts(count, min(places, default=None), tuple(in_order))
 
 
-def _expected(found: Mapping[str, int], expected: Mapping[str, int], unlabelled: int) -> str:
-    """Return what is expected where the labels are one slice of a stack; nothing where they are not."""
-    planes = {axis: n for axis, n in expected.items() if axis in "tz" and n > 1}
-    if not planes or any(found[axis] != n for axis, n in expected.items() if axis not in planes):
-        return ""
-    if any(found[axis] != 1 for axis in planes):
-        return ""
-    count = prod(planes.values())
-    return f": it is one slice, but all {count} are expected, with {unlabelled} where nothing is labelled"
+def _at(layer: Layer, places: NDArray[np.int64]) -> NDArray[np.int16]:
+    """Return the class indices (n,) that a layer has at places (n, 4) that are near each other."""
+    if not len(places):
+        return np.zeros(0, np.int16)
+    start, stop = places.min(0), places.max(0) + 1
+    t, z, y, x = (slice(*ends) for ends in zip(start.tolist(), stop.tolist(), strict=True))
+    found: NDArray[np.int16] = layer.read((t, z, y, x))[tuple((places - start).T)]
+    return found
 
 
-def _tell(sizes: Mapping[str, int]) -> str:
-    return " x ".join(f"{axis}={size}" for axis, size in sizes.items())
+def _as_place(numbers: NDArray[np.int64]) -> Place:
+    t, z, y, x = numbers.tolist()
+    return t, z, y, x
+
+
+def _composite(layers: Sequence[Layer], box: Box) -> NDArray[np.int16]:
+    """Return the class indices (t, z, y, x) that layers have in a box, one painted over the other."""
+    found = np.full([part.stop - part.start for part in box], UNLABELLED, np.int16)
+    for layer in layers:
+        painted = layer.read(box)
+        np.copyto(found, painted, where=painted != UNLABELLED)
+    return found

@@ -49,10 +49,37 @@ def known_again(
         if any(position < 0 or position >= n for position, n in zip(inside, labels.shape, strict=True)):
             continue
         label = int(labels[tuple(inside)])
-        seen = _around([position + more for position, more in zip(inside, margin, strict=True)])
-        if label >= 0 and _number(pixels[(slice(None), *seen)], label) == number:
+        if label >= 0 and _number(_seen_at(inside, pixels, margin), label) == number:
             found.add(index)
     return found
+
+
+def places_known_again(
+    landmarks: Sequence[Sequence[int]],
+    pixels: NDArray[np.floating],
+    window: Window,
+    margin: Sequence[int],
+    *,
+    classes: int,
+) -> NDArray[np.int64]:
+    """Return the places (n, dims), within their section, of the landmarks that are in a window of it, of any class.
+
+    `pixels` and `margin` are as in `known_again`. It tells where a model has labels without the file that holds them.
+    """
+    found = []
+    for *place, number in landmarks:
+        inside = [position - part.start for position, part in zip(place, window, strict=True)]
+        if all(part.start <= position < part.stop for position, part in zip(place, window, strict=True)):
+            seen = _seen_at(inside, pixels, margin)
+            if any(_number(seen, label) == number for label in range(classes)):
+                found.append(place)
+    return np.array(found, np.int64).reshape(-1, len(window))
+
+
+def _seen_at(inside: Sequence[int], pixels: NDArray[np.floating], margin: Sequence[int]) -> NDArray[np.floating]:
+    """Return the pixels (c, *around) of a place of a window that has this margin."""
+    seen = _around([position + more for position, more in zip(inside, margin, strict=True)])
+    return pixels[(slice(None), *seen)]
 
 
 def _around(place: Sequence[int]) -> Window:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,3 +35,14 @@ class Painted:
     classes: tuple[LabelClass, ...]
     blocks: tuple[Block, ...]  # a later one paints over those before it
     notes: tuple[str, ...] = field(default=())  # one line each on what is in the file and does not count
+
+
+@dataclass(frozen=True)
+class PaintOptions:
+    """What is known of the image, and what a file of labels may leave open."""
+
+    space: tuple[int, int, int, int]  # lengths of the image: t, z, y, x. What lies outside is not painted
+    voxel_size: Mapping[str, float] = field(default_factory=dict)  # micrometres by axis, where known
+    class_name: str | None = None  # for files that name no class; None: the file's stem
+    width: float = 1.0  # pixels, of lines that state none
+    unit: Literal["pixel", "micrometer"] | None = None  # of coordinates; None: what the file says

@@ -1,1 +1,1 @@
-"""The network: what is exported (`dense`), and what training adds to it (`hvae`, `prior`)."""
+"""The network: shape (`architecture`), what is exported (`dense`), what training adds (`hvae`, `latent`, `prior`)."""

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from eseg_zoo.model.dense import Architecture, Classifier, Geometry, pointwise
+from eseg_zoo.model.architecture import Architecture, Geometry
+from eseg_zoo.model.dense import Classifier, pointwise
 from eseg_zoo.model.latent import Gaussian
 from eseg_zoo.model.prior import MixturePrior
 

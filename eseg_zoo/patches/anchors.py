@@ -58,20 +58,31 @@ class AnchorSet:
         """Return the anchors at these indices, or where this mask is true."""
         return AnchorSet(self.places[chosen], self.labels[chosen], self.strokes[chosen])
 
-    def split_by_strokes(self, fraction: float, rng: np.random.Generator) -> tuple[AnchorSet, AnchorSet]:
+    def split_by_strokes(self, fraction: float, seed: int, *, fewest: int = 2) -> tuple[AnchorSet, AnchorSet]:
         """Return (training, validation): about `fraction` of each class's strokes is held out, whole strokes only.
 
-        Pixels of one stroke look alike, so they are never on both sides. A class of one stroke keeps it for training;
-        where that leaves fewer than two classes to hold out, nothing is, because one class alone can judge nothing.
+        Pixels of one stroke look alike, so they are never on both sides. A class of less than `fewest` strokes keeps
+        all for training; where that leaves fewer than two classes to hold out, nothing is, because one class alone can
+        judge nothing.
+
+        Each stroke has a lot that follows from the seed and its first pixel, and the lowest ones are held out: where
+        strokes are added, those that were held out before are mostly held out again.
         """
         held_out: list[NDArray[np.int64]] = []
         for chosen in self.of_class.values():
-            strokes = np.unique(self.strokes[chosen])
-            count = min(max(round(fraction * len(strokes)), 1), len(strokes) - 1) if fraction > 0 else 0
-            held_out.append(rng.permutation(strokes)[:count])
+            strokes, first = np.unique(self.strokes[chosen], return_index=True)
+            count = min(max(round(fraction * len(strokes)), 1), len(strokes) - 1)
+            count = count if fraction > 0 and len(strokes) >= fewest else 0
+            lots = [np.random.default_rng([seed, *place]).random() for place in self.places[chosen[first]].tolist()]
+            held_out.append(strokes[np.argsort(lots)][:count])
         validated = sum(len(strokes) > 0 for strokes in held_out) >= 2
         mask = np.isin(self.strokes, np.concatenate(held_out) if validated else [])
         return self.select(~mask), self.select(mask)
+
+    @property
+    def stroke_count(self) -> int:
+        """How many strokes there are."""
+        return len(np.unique(self.strokes))
 
     def at_most(self, per_class: int, rng: np.random.Generator) -> AnchorSet:
         """Return a random subset with at most `per_class` anchors of each class."""

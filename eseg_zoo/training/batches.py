@@ -16,10 +16,8 @@ from eseg_zoo.patches.anchors import AnchorSet
 from eseg_zoo.patches.augment import augment
 from eseg_zoo.patches.geometry import Symmetry, scattered_squares
 from eseg_zoo.patches.source import Batch, PatchSource
-from eseg_zoo.training.processes import rank_and_count
-
-# Enough to rank two models, few enough that validating costs little beside 100 steps.
-VALIDATION_ANCHORS_PER_CLASS = 100
+from eseg_zoo.training.machine import rank_and_count
+from eseg_zoo.training.plans import VALIDATION_ANCHORS_PER_CLASS
 
 
 class Unlabelled(NamedTuple):

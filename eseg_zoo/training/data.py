@@ -4,26 +4,29 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isclose, prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from eseg_zoo.colours import class_colours
 from eseg_zoo.config import Run
-from eseg_zoo.errors import AbsentPartsError, InputError
+from eseg_zoo.errors import InputError
 from eseg_zoo.images.blocks import keep_blocks, load
 from eseg_zoo.images.channels import name_channels, tell_count
 from eseg_zoo.images.image import Image
 from eseg_zoo.images.opening import open_image
-from eseg_zoo.images.slices import chosen_slices
 from eseg_zoo.labels.label_image import LabelImage
+from eseg_zoo.labels.opening import LabelReading, given_labels, open_labels
+from eseg_zoo.labels.painted import LabelClass
 from eseg_zoo.memory import free_memory
 from eseg_zoo.patches.anchors import AnchorSet
 from eseg_zoo.patches.geometry import PatchGeometry
 from eseg_zoo.patches.sections import Section, sections_of
 from eseg_zoo.patches.survey import Statistics, survey
+from eseg_zoo.training.split import choose_slices, split_labels
 
 if TYPE_CHECKING:
     from eseg_zoo.patches.source import PatchSource
@@ -47,6 +50,19 @@ class LabelledImage:
 
 
 @dataclass(frozen=True)
+class LabelledData:
+    """Images and labels that fit each other, and which labels are learnt from; `sections` are those of all images."""
+
+    images: tuple[Image, ...]
+    sections: list[Section]
+    chosen: list[int]  # the sections that are for training
+    training: AnchorSet
+    validation: AnchorSet
+    channel_names: tuple[str, ...]
+    voxel_size: dict[str, float]
+
+
+@dataclass(frozen=True)
 class TrainingData:
     """Everything opened and checked; `sections` are those of all images, in their order."""
 
@@ -59,6 +75,7 @@ class TrainingData:
     channel_names: tuple[str, ...]
     statistics: Statistics
     voxel_size: dict[str, float]
+    colours: tuple[str, ...]  # of the classes, in the order of the run
 
     @property
     def labelled_fraction(self) -> float:
@@ -77,53 +94,41 @@ class TrainingData:
         return PatchSource(geometry, self.sections, self.contents, self.statistics)
 
 
-def open_pairs(
-    run: Run, images: Sequence[Any] | None = None, labels: Sequence[Any] | None = None
-) -> list[LabelledImage]:
+def open_pairs(run: Run, images: Sequence[Any] | None = None, labels: Any = None) -> list[LabelledImage]:
     """Return the images of a run with their labels: those in its files, or these, which may be arrays.
+
+    `labels` are a label file for each image, or what else `labels` of a run may be.
 
     Raises `InputError` for files that are missing, unreadable or do not fit each other.
     """
-    pairs = []
-    for number, (given, given_labels) in enumerate(zip(images or run.images, labels or run.labels, strict=True)):
-        image = open_image(given, axes=run.axes, allow_missing=run.missing_chunks, name=_name("images", number, given))
+    opened = []
+    for number, given in enumerate(images or run.images):
+        name = None if isinstance(given, (str, Path, Image)) else f"images[{number}]"
+        image = open_image(given, axes=run.axes, allow_missing=run.missing_chunks, name=name)
         log.info("%s: %s", image.name, image.describe())
-        found = _open_labels(run, given_labels, image, _name("labels", number, given_labels))
-        values = LabelImage.of(found, image, classes=run.classes, unlabelled=run.unlabelled, dims=run.network.dims)
-        pairs.append(LabelledImage(image, values))
-    return pairs
+        opened.append(image)
+    files = given_labels(run.labels if labels is None else labels, len(opened))
+    reading = LabelReading(run.classes, run.unlabelled, run.network.dims, run.missing_chunks)
+    pairs = zip(opened, open_labels(opened, files, reading), strict=True)
+    return [LabelledImage(image, found) for image, found in pairs]
 
 
-def _open_labels(run: Run, given: Any, image: Image, name: str | None) -> Image:
-    """Return the label image of an image.
+def with_classes(run: Run, pairs: Sequence[LabelledImage]) -> Run:
+    """Return the run with the classes that the label files name, where it gives none itself.
 
-    Of a few strokes in a large Zarr or HDF5 file most chunks hold nothing and were never written: there nothing is
-    labelled, and that is told, because a file that was not copied whole looks the same.
+    Raises `ConfigError` where they do not go together with the other settings.
     """
-    usual = image.axes.replace("c", "")
-    try:
-        return open_image(given, usual_axes=usual, allow_missing=run.missing_chunks, name=name)
-    except AbsentPartsError as error:
-        if run.unlabelled:
-            raise
-        log.warning("%s: nothing is labelled there, if the file was copied whole", error.lacking)
-        return open_image(given, usual_axes=usual, allow_missing=True, name=name)
+    return run if run.classes else run.with_classes({one.value: one.name for one in pairs[0].labels.classes})
 
 
-def _name(kind: str, number: int, given: Any) -> str | None:
-    """Return what messages call an array; files have names of their own."""
-    return None if isinstance(given, (str, Path, Image)) else f"{kind}[{number}]"
+def read_labels(run: Run, pairs: Sequence[LabelledImage]) -> LabelledData:
+    """Return what is labelled in the images of a run, split into training and validation; no pixel of them is read.
 
-
-def read_training_data(run: Run, pairs: Sequence[LabelledImage] | None = None) -> TrainingData:
-    """Return the images, labels and statistics of a run; `pairs` are by default what its files hold.
-
-    Raises `InputError` for files that are missing or do not fit, another number of channels than was named, other
-    channels than the first image has, voxel sizes that differ and planes where a 3D network needs volumes, NaN pixels,
-    constant channels, label values without a class name, classes without a label, no labels at all, and validation
-    slices with labels of fewer than two classes.
+    Raises `InputError` for another number of channels than was named, other channels than the first image has, voxel
+    sizes that differ and planes where a 3D network needs volumes, label values without a class name, classes without a
+    label, no labels at all, and validation slices with labels of fewer than two classes.
     """
-    pairs = _in_memory(open_pairs(run) if pairs is None else pairs)
+    run = with_classes(run, pairs)
     images = tuple(pair.image for pair in pairs)
     sections: list[Section] = []
     chosen: dict[str, list[int]] = {"training": [], "validation": []}
@@ -131,53 +136,78 @@ def read_training_data(run: Run, pairs: Sequence[LabelledImage] | None = None) -
     for pair in pairs:
         _require_fit(pair.image, images[0], run)
         found = sections_of(pair.image, run.network.dims)
-        for use, numbers in _choose_slices(run, len(found), pair.image.name).items():
+        for use, numbers in choose_slices(run, len(found), pair.image.name).items():
             chosen[use] += [len(sections) + number for number in numbers]
         anchors |= enumerate(pair.labels.anchors(first=len(sections)), start=len(sections))
         sections += found
-    training, validation = _split(anchors, chosen, run)
+    training, validation = split_labels(anchors, chosen, run)
     names = name_channels(run.channels or list(images[0].channels), images[0].sizes["c"], images[0].name)
     voxel_size = _common_voxel_size({image.name: image.voxel_size for image in images}, run)
     _tell_voxel_size(voxel_size, run, images[0].name)
-    surveyed = survey(sections, measured=chosen["training"])
-    used = [n for n in chosen["training"] if all(part.start < part.stop for part in surveyed.contents[n])]
-    _tell_padding(len(chosen["training"]) - len(used), len(chosen["training"]))
+    return LabelledData(images, sections, chosen["training"], training, validation, names, voxel_size)
+
+
+def read_training_data(run: Run, pairs: Sequence[LabelledImage] | None = None) -> TrainingData:
+    """Return the images, labels and statistics of a run; `pairs` are by default what its files hold.
+
+    Raises `InputError` for files that are missing, what `read_labels` refuses, NaN pixels, and constant channels.
+    """
+    pairs = _in_memory(open_pairs(run) if pairs is None else pairs)
+    found = read_labels(run, pairs)
+    surveyed = survey(found.sections, measured=found.chosen)
+    used = [n for n in found.chosen if all(part.start < part.stop for part in surveyed.contents[n])]
+    _tell_padding(len(found.chosen) - len(used), len(found.chosen))
+    names = found.channel_names
     return TrainingData(
-        images, sections, surveyed.contents, used, training, validation, names, surveyed.statistics(names), voxel_size
-    )
+        found.images, found.sections, surveyed.contents, used, found.training, found.validation, names,
+        surveyed.statistics(names), found.voxel_size, _colours(run, pairs[0].labels.classes),
+    )  # fmt: skip
+
+
+def _colours(run: Run, classes: Sequence[LabelClass]) -> tuple[str, ...]:
+    """Return the colour of each class: that of the run, or of its label file, or else the palette's."""
+    usual = class_colours(len(classes))
+    given = run.colours or {}
+    return tuple(given.get(one.name) or one.colour or colour for one, colour in zip(classes, usual, strict=True))
+
+
+def with_labels(data: TrainingData, run: Run, pairs: Sequence[LabelledImage]) -> TrainingData:
+    """Return the same images with other labels; `pairs` are of these images. Nothing of the images is read again.
+
+    Raises `InputError` for labels that cannot be used, as `read_training_data` does.
+    """
+    chosen: dict[str, list[int]] = {"training": [], "validation": []}
+    anchors: dict[int, AnchorSet] = {}
+    for pair in pairs:
+        first, found = len(anchors), pair.labels.sections
+        for use, numbers in choose_slices(run, len(found), pair.image.name).items():
+            chosen[use] += [first + number for number in numbers]
+        anchors |= enumerate(pair.labels.anchors(first=first), start=first)
+    training, validation = split_labels(anchors, chosen, run)
+    return replace(data, training=training, validation=validation, colours=_colours(run, pairs[0].labels.classes))
 
 
 def _in_memory(pairs: Sequence[LabelledImage]) -> list[LabelledImage]:
     """Return the pairs with their images loaded, or, where that takes too much, with the chunks read last kept."""
-    total = sum(pair.image.dtype.itemsize * prod(pair.image.shape) for pair in pairs)
-    if total <= LOADED_SHARE * free_memory():
+    images = [pair.image for pair in pairs]
+    if _are_loaded(images):
         return [LabelledImage(load(pair.image), pair.labels) for pair in pairs]
-    log.info("The images take %.1f GB: they stay on disk and are read in parts.", total / 1e9)
+    log.info("The images take %.1f GB: they stay on disk and are read in parts.", _bytes(images) / 1e9)
     most = KEPT_BYTES // len(pairs)
     return [LabelledImage(keep_blocks(pair.image, most), pair.labels) for pair in pairs]
 
 
-def _split(
-    anchors: Mapping[int, AnchorSet], chosen: Mapping[str, Sequence[int]], run: Run
-) -> tuple[AnchorSet, AnchorSet]:
-    """Return the anchors for training and for validation."""
-    training, validation = (
-        AnchorSet.merged([anchors[number] for number in chosen[use]], dims=run.network.dims)
-        for use in ("training", "validation")
-    )
-    _require_labels(training, run)
-    if chosen["validation"]:
-        _require_validation(validation, run)
-    else:
-        fraction = run.training.validation_fraction
-        training, validation = training.split_by_strokes(fraction, np.random.default_rng(run.seed))
-    if run.preset == "paper" and not len(validation):
-        raise InputError(
-            f"{', '.join(map(str, run.labels))}: no label is held out for validation, which preset: paper follows; "
-            "choose another preset, label more strokes, or set slices.validation or training.validation_fraction"
-        )
-    _tell_what_is_not_validated(validation, run)
-    return training, validation
+def bytes_held(images: Sequence[Image]) -> int:
+    """Return the bytes that training keeps of these images in memory, at most."""
+    return _bytes(images) if _are_loaded(images) else min(_bytes(images), KEPT_BYTES)
+
+
+def _are_loaded(images: Sequence[Image]) -> bool:
+    return _bytes(images) <= LOADED_SHARE * free_memory()
+
+
+def _bytes(images: Sequence[Image]) -> int:
+    return sum(image.dtype.itemsize * prod(image.shape) for image in images)
 
 
 def _common_voxel_size(stated: Mapping[str, Mapping[str, float]], run: Run) -> dict[str, float]:
@@ -240,53 +270,3 @@ def _tell_padding(constant: int, count: int) -> None:
             constant,
             count,
         )
-
-
-def _choose_slices(run: Run, count: int, name: str) -> dict[str, range]:
-    """Return the numbers of the training and the validation sections of one image with `count` sections."""
-    training = chosen_slices(run.slices.training, count, name, setting="slices.training")
-    validation = range(0)
-    if run.slices.validation:
-        validation = chosen_slices(run.slices.validation, count, name, setting="slices.validation")
-    shared = set(training) & set(validation)
-    if shared and run.slices.training:
-        raise InputError(f"slices.training and slices.validation share slice {min(shared)}")
-    if shared:
-        raise InputError(f"slices.validation is {run.slices.validation}; slices.training must then be set too")
-    return {"training": training, "validation": validation}
-
-
-def _require_validation(validation: AnchorSet, run: Run) -> None:
-    """Raise `InputError` where `slices.validation` has labels of fewer than two classes: they could judge nothing."""
-    found = np.unique(validation.labels).tolist()
-    if len(found) < 2:
-        names = list(run.classes.values())
-        labelled = f"labels of {names[found[0]]} only" if found else "no labelled pixel"
-        raise InputError(f"slices.validation is {run.slices.validation}, where the label images have {labelled}")
-
-
-def _tell_what_is_not_validated(validation: AnchorSet, run: Run) -> None:
-    """Log a warning that names the classes without a held-out label."""
-    present = np.unique(validation.labels)
-    missing = [name for index, name in enumerate(run.classes.values()) if index not in present]
-    if len(missing) == len(run.classes):
-        log.warning(
-            "No label is held out for validation: the model is that of the last step and its probabilities are not "
-            "calibrated; label more strokes, or set slices.validation or training.validation_fraction"
-        )
-    elif missing:
-        log.warning(
-            "No label of %s is held out, so validation and calibration ignore it; two strokes are enough, or one in "
-            "slices.validation",
-            ", ".join(missing),
-        )
-
-
-def _require_labels(anchors: AnchorSet, run: Run) -> None:
-    files = ", ".join(str(path) for path in run.labels)
-    if not len(anchors):
-        raise InputError(f"{files}: no pixel is labelled (every pixel is {run.unlabelled})")
-    counts = np.bincount(anchors.labels, minlength=len(run.classes))
-    for (value, name), pixels in zip(run.classes.items(), counts, strict=True):
-        if not pixels:
-            raise InputError(f"{files}: class {value} ({name}) has no labelled pixel; label some or remove the class")

@@ -1,71 +1,71 @@
-"""How long a training takes in all, told from its first steps."""
+"""How long a training takes in all: told before its first step, and again from its first steps."""
 
 from __future__ import annotations
 
 import logging
 import time
 from collections.abc import Mapping
-from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import Callback
 
-from eseg_zoo.config import Run
-from eseg_zoo.patches.geometry import PatchGeometry
-
-if TYPE_CHECKING:
-    from eseg_zoo.training.run import StagePlan
+from eseg_zoo.progress import told_time
 
 log = logging.getLogger(__name__)
 
 # Steps that are timed, after one that is slower because everything is done for the first time.
 TIMED = 5
-# What a pass through the network costs: forwards, and backwards twice as much.
-LEARNT, LOOKED_AT = 3, 1
-
-
-def step_cost(plan: StagePlan, run: Run, geometry: PatchGeometry) -> float:
-    """Return what a step costs beside those of other stages: pixels of patches times passes through the network.
-
-    An unlabelled patch is seen by the network that learns and by the one that tells its labels. Beside measured steps
-    it is right to about a fifth.
-    """
-    region = run.unlabelled_region(geometry.region)
-    wide = prod(PatchGeometry(region, geometry.margin).size)
-    return float(plan.labelled * prod(geometry.size) * LEARNT + plan.unlabelled * wide * (LEARNT + LOOKED_AT))
 
 
 class Estimate:
-    """The whole time of the stages, `name -> (steps, cost of a step)`, in their order."""
+    """The whole time of the stages, `name -> (steps, work of a step)`, in their order.
 
-    def __init__(self, stages: Mapping[str, tuple[int, float]]):
-        self.stages = stages
+    `rate` is the work of a second, as far as it is known: that of the machine at first, then that of the steps.
+    """
+
+    def __init__(self, stages: Mapping[str, tuple[int, float]], rate: float | None):
+        self.stages, self.rate = stages, rate
 
     def of(self, name: str) -> Callback:
-        """Return what times the first steps of a stage and tells the estimate."""
+        """Return what tells the estimate when a stage begins, times its first steps and tells it again."""
         return _Timing(self, name)
 
-    def seconds(self, name: str, step: int, each: float) -> float:
-        """Return the seconds from this step of a stage to the end of the last one, where a step takes `each`."""
-        steps, cost = self.stages[name]
-        later = list(self.stages)[list(self.stages).index(name) + 1 :]
-        return each * (steps - step + sum(self.stages[other][0] * self.stages[other][1] / cost for other in later))
+    def measured(self, name: str, seconds: float) -> None:
+        """Hear how long a step of a stage takes."""
+        self.rate = self.stages[name][1] / max(seconds, 1e-9)
 
-    def tell(self, name: str, step: int, each: float) -> None:
-        """Log how long it takes from here."""
+    def seconds(self, name: str, step: int) -> float | None:
+        """Return the seconds from this step of a stage to the end of the last one; None where no rate is known."""
+        if self.rate is None:
+            return None
+        steps, work = self.stages[name]
+        later = list(self.stages)[list(self.stages).index(name) + 1 :]
+        return (
+            (steps - step) * work + sum(self.stages[other][0] * self.stages[other][1] for other in later)
+        ) / self.rate
+
+    def tell(self, name: str, step: int, how: str) -> None:
+        """Log how long it takes from here, if that is known, and how it is known."""
+        seconds = self.seconds(name, step)
+        if seconds is None:
+            return
         number = list(self.stages).index(name) + 1
         log.info(
-            "Stage %d of %d, %s: about %s to the end of the training, less where validation stalls.",
-            number, len(self.stages), name.replace("_", "-"), told_time(self.seconds(name, step, each)),
+            "Stage %d of %d, %s: about %s to the end of the training, %s, less where validation stalls.",
+            number, len(self.stages), name.replace("_", "-"), told_time(seconds), how,
         )  # fmt: skip
 
 
 class _Timing(Callback):
-    """Times the first steps of a stage."""
+    """Tells the estimate at the beginning of a stage and after its first steps, which it times."""
 
     def __init__(self, estimate: Estimate, name: str):
         self.estimate, self.name, self.done, self.began = estimate, name, 0, 0.0
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.is_global_zero:
+            self.estimate.tell(self.name, trainer.global_step, "as estimated before its first step")
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -75,13 +75,6 @@ class _Timing(Callback):
         if self.done == 0:
             self.began = time.perf_counter()
         elif self.done == TIMED * trainer.accumulate_grad_batches:
-            each = (time.perf_counter() - self.began) / TIMED
-            self.estimate.tell(self.name, trainer.global_step, each)
+            self.estimate.measured(self.name, (time.perf_counter() - self.began) / TIMED)
+            self.estimate.tell(self.name, trainer.global_step, "as its first steps show")
         self.done += 1
-
-
-def told_time(seconds: float) -> str:
-    """Return `40 seconds`, `14 minutes` or `3.5 hours`."""
-    if seconds < 90:
-        return f"{max(round(seconds), 1)} second{'s' * (round(seconds) > 1)}"
-    return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"

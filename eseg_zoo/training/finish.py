@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
+from scipy.special import softmax
 
 from eseg_zoo.calibration.correction import Correction, HeldOut, fit_correction
 from eseg_zoo.checkpoint import Checkpoint, Class, TrainingRecord
@@ -18,8 +20,9 @@ from eseg_zoo.config import Run
 from eseg_zoo.inference.network import prepare
 from eseg_zoo.labels.landmarks import landmarks_of
 from eseg_zoo.losses import Anchors
-from eseg_zoo.metrics import Confusion
-from eseg_zoo.model.dense import Architecture, Classifier, DenseSegmenter, Geometry
+from eseg_zoo.metrics import Confusion, Reliability
+from eseg_zoo.model.architecture import Architecture, Geometry
+from eseg_zoo.model.dense import Classifier, DenseSegmenter
 from eseg_zoo.model.hvae import HVAE
 from eseg_zoo.patches.source import Batch
 from eseg_zoo.training.batches import validation_anchors
@@ -27,11 +30,23 @@ from eseg_zoo.training.data import TrainingData
 
 log = logging.getLogger(__name__)
 
-# What EM sees of the training images: sections spread over the stack, of each the centre, and of that every few pixels
-# along each axis, because neighbours say the same.
-FREQUENCY_SECTIONS = 8
-FREQUENCY_SIDE = {2: 768, 3: 96}
-FREQUENCY_STEP = {2: 5, 3: 3}
+
+@dataclass(frozen=True)
+class Look:
+    """What EM sees of the training images: sections spread over the stack, and of each the centre.
+
+    Of that it sees every few pixels along each axis, because neighbours say the same. Sides and steps are by the
+    spatial rank.
+    """
+
+    sections: int
+    side: Mapping[int, int]
+    step: Mapping[int, int]
+
+
+THOROUGH = Look(8, {2: 768, 3: 96}, {2: 5, 3: 3})
+# A tenth of the pixels, for models that are looked at while they learn.
+QUICK = Look(8, {2: 240, 3: 48}, {2: 3, 3: 3})
 # Side of the sample in the checkpoint, in 3D of a cube of as many voxels: large enough to look at, small to ship.
 SAMPLE_SIDE = {2: 512, 3: 64}
 
@@ -45,19 +60,22 @@ def finish(
     *,
     steps: int,
     seconds: float,
+    look: Look = THOROUGH,
+    machine: str = "",
+    command: str = "",
 ) -> Checkpoint:
     """Return the finished model: statistics, temperature and class-frequency correction go into its network.
 
-    The figures in its record are those of this model, on the held-out labelled pixels.
+    The class frequencies follow from what `look` sees. The figures in its record are those of this model, on the
+    held-out labelled pixels. `machine` and `command` say what trained it.
     """
-    log.info("Measuring how frequent each class is, and how sure the model may be.")
     segmenter = DenseSegmenter.of(architecture)
     segmenter.classifier.load_state_dict(hvae.classifier.state_dict())
     segmenter.mean.copy_(torch.from_numpy(data.statistics.mean).reshape(segmenter.mean.shape))
     segmenter.std.copy_(torch.from_numpy(data.statistics.std).reshape(segmenter.std.shape))
     strokes = validation_anchors(data.validation, run).strokes
     held_out = _held_out(hvae.classifier, held_out_patches, strokes, architecture)
-    correction = _correction(run, data, segmenter, held_out)
+    correction = _correction(run, data, segmenter, held_out, look)
     _add_to_logits(segmenter.classifier, correction.temperature * correction.biases)
     segmenter.temperature.fill_(correction.temperature)
     segmenter.log_prior_shift.copy_(torch.from_numpy(correction.shift).reshape(segmenter.log_prior_shift.shape))
@@ -66,8 +84,10 @@ def finish(
         segmenter_state=segmenter.state_dict(),
         generative_state=hvae.generative_state(),
         classes=tuple(
-            Class(name, value, frequency)
-            for (value, name), frequency in zip(run.classes.items(), correction.frequencies.tolist(), strict=True)
+            Class(name, value, frequency, colour)
+            for (value, name), frequency, colour in zip(
+                run.classes.items(), correction.frequencies.tolist(), data.colours, strict=True
+            )
         ),
         frequency_source={"estimate": "estimated", "balanced": "balanced"}.get(str(run.frequencies), "given"),
         channel_names=data.channel_names,
@@ -85,6 +105,14 @@ def finish(
             validation=_figures(held_out, correction, run),
             landmarks=landmarks_of(data.sections, data.training),
             versions={package: version(package) for package in ("eseg_zoo", "torch", "lightning", "numpy")},
+            strokes=_distinct(data.training.labels, data.training.strokes, run),
+            slices=_distinct(data.training.labels, data.training.places[:, 0], run),
+            validation_strokes=_distinct(held_out.labels, strokes, run),
+            confusion=_confusion(held_out, correction).counts.tolist() if len(held_out.labels) else [],
+            reliability=_reliability(held_out, correction),
+            expected_dice=_expected_dice(correction, run),
+            machine=machine,
+            command=command,
         ),
     )
 
@@ -95,19 +123,52 @@ def _pixels(labels: NDArray[np.integer], run: Run) -> dict[str, int]:
     return dict(zip(run.classes.values(), counts.tolist(), strict=True))
 
 
+def _distinct(labels: NDArray[np.integer], of: NDArray[np.integer], run: Run) -> dict[str, int]:
+    """Return how many different strokes or sections, `of` each pixel, the pixels of each class are of."""
+    return {name: len(np.unique(of[labels == index])) for index, name in enumerate(run.classes.values())}
+
+
+def _scores(held_out: HeldOut, correction: Correction) -> NDArray[np.floating]:
+    """Return what the corrected model gives the held-out pixels, (pixels, classes)."""
+    return correction.calibrate(held_out.logits.T).T + correction.shift
+
+
+def _confusion(held_out: HeldOut, correction: Correction) -> Confusion:
+    return Confusion.of(held_out.labels, _scores(held_out, correction).argmax(1), classes=len(correction.frequencies))
+
+
+def _reliability(held_out: HeldOut, correction: Correction) -> dict[str, list[list[float]]]:
+    """Return the reliability on the held-out pixels, with and without the temperature; nothing where there are none.
+
+    The classes are as frequent there as people painted them, so the class frequencies of the data are left out.
+    """
+    if not len(held_out.labels):
+        return {}
+    logits = {"with": correction.calibrate(held_out.logits.T), "without": held_out.logits.T}
+    found = {kind: Reliability.of(held_out.labels, softmax(each, axis=0)) for kind, each in logits.items()}
+    return {kind: np.stack([one.pixels, one.right, one.confidences], axis=1).tolist() for kind, one in found.items()}
+
+
+def _expected_dice(correction: Correction, run: Run) -> dict[str, list[float]]:
+    """Return the Dice of each class that is expected in the data: without a shift, with the one chosen, the whole."""
+    expected = correction.chosen
+    columns = zip(expected.none.tolist(), expected.chosen.tolist(), expected.full.tolist(), strict=True)
+    return dict(zip(run.classes.values(), map(list, columns), strict=True))
+
+
 def _figures(held_out: HeldOut, correction: Correction, run: Run) -> dict[str, float]:
     """Return how the corrected model does on the held-out pixels; nothing where there are none."""
     if not len(held_out.labels):
         return {}
-    scores = torch.from_numpy(correction.calibrate(held_out.logits.T).T + correction.shift)
-    confusion = Confusion.of(held_out.labels, scores.argmax(1).numpy(), classes=len(run.classes))
+    scores = torch.from_numpy(_scores(held_out, correction))
+    confusion = _confusion(held_out, correction)
     loss = F.cross_entropy(scores, torch.from_numpy(held_out.labels))
     dice = zip(run.classes.values(), confusion.dice.tolist(), confusion.pixels, strict=True)
     figures = {f"dice/{name}": value for name, value, pixels in dice if pixels}
     return {"mean_dice": confusion.mean_dice, "loss": float(loss)} | figures
 
 
-def _correction(run: Run, data: TrainingData, segmenter: DenseSegmenter, held_out: HeldOut) -> Correction:
+def _correction(run: Run, data: TrainingData, segmenter: DenseSegmenter, held_out: HeldOut, look: Look) -> Correction:
     """Return the correction that the run asks for."""
     given = None
     if run.frequencies == "balanced":
@@ -115,9 +176,10 @@ def _correction(run: Run, data: TrainingData, segmenter: DenseSegmenter, held_ou
     elif isinstance(run.frequencies, dict):
         given = np.array([run.frequencies[name] for name in run.classes.values()])
         given = given / given.sum()
-    unlabelled = _unlabelled_logits(data, segmenter)
+    unlabelled = _unlabelled_logits(data, segmenter, look)
     found = fit_correction(held_out, unlabelled, frequencies=given, limit=run.prior_strength)
-    if weakened := found.tell_weakening(list(run.classes.values())):
+    # Of a model that is looked at while it learns, nobody wants to read this again and again.
+    if look is THOROUGH and (weakened := found.tell_weakening(list(run.classes.values()))):
         log.warning("The correction for class frequencies has the strength %s.", weakened)
     return found
 
@@ -144,29 +206,29 @@ def _held_out(
     return HeldOut(np.concatenate(logits), np.concatenate(labels), strokes)
 
 
-def _unlabelled_logits(data: TrainingData, segmenter: DenseSegmenter) -> NDArray[np.float32]:
+def _unlabelled_logits(data: TrainingData, segmenter: DenseSegmenter, look: Look) -> NDArray[np.float32]:
     """Return logits (pixels, classes) of pixels all over the training sections, padding left out."""
     ready = prepare(copy.deepcopy(segmenter).eval(), torch.device("cpu"))
     seen = []
-    for number in frequency_sections(len(data.training_sections)):
+    for number in frequency_sections(len(data.training_sections), look):
         chosen = data.training_sections[number]
-        section, window = data.sections[chosen], frequency_window(data.contents[chosen])
+        section, window = data.sections[chosen], frequency_window(data.contents[chosen], look)
         # One tile, whose edges are reflected, and not what fits the memory: two runs with one seed are identical.
         with torch.inference_mode():
             centre = torch.from_numpy(section.read(window).astype(np.float32))[None]
             logits = ready.logits(ready.reflect(centre))[0].numpy()
-        seen.append(thin(logits[(slice(None), *(slice(0, part.stop - part.start) for part in window))]))
+        seen.append(thin(logits[(slice(None), *(slice(0, part.stop - part.start) for part in window))], look))
     return np.concatenate(seen)
 
 
-def frequency_sections(count: int) -> list[int]:
+def frequency_sections(count: int, look: Look = THOROUGH) -> list[int]:
     """Return which of so many sections EM looks at."""
-    return sorted(set(np.linspace(0, count - 1, FREQUENCY_SECTIONS).round().astype(int).tolist()))
+    return sorted(set(np.linspace(0, count - 1, look.sections).round().astype(int).tolist()))
 
 
-def frequency_window(content: Sequence[slice]) -> tuple[slice, ...]:
+def frequency_window(content: Sequence[slice], look: Look = THOROUGH) -> tuple[slice, ...]:
     """Return the part of a section's content, (z,) y, x, that EM looks at: its centre."""
-    side, window = FREQUENCY_SIDE[len(content)], []
+    side, window = look.side[len(content)], []
     for part in content:
         length = part.stop - part.start
         start = part.start + max(length - side, 0) // 2
@@ -174,9 +236,9 @@ def frequency_window(content: Sequence[slice]) -> tuple[slice, ...]:
     return tuple(window)
 
 
-def thin(scores: NDArray[np.floating]) -> NDArray[np.floating]:
+def thin(scores: NDArray[np.floating], look: Look = THOROUGH) -> NDArray[np.floating]:
     """Return what EM sees of the scores (classes, *window) in a window: (pixels, classes)."""
-    step = slice(None, None, FREQUENCY_STEP[scores.ndim - 1])
+    step = slice(None, None, look.step[scores.ndim - 1])
     return scores[(slice(None), *[step] * (scores.ndim - 1))].reshape(len(scores), -1).T
 
 

@@ -12,18 +12,22 @@ from typing import Any
 
 from eseg_zoo.config import Run
 from eseg_zoo.errors import CheckpointError, ConfigError, OutputError
+from eseg_zoo.metrics_file import METRICS, read_metrics
 from eseg_zoo.output import refuse_existing
 from eseg_zoo.training.durable import read_record, write_record
+from eseg_zoo.training.plans import STAGES, planned_steps
 
 log = logging.getLogger(__name__)
 
-# What a training leaves beside `model.pt` and `run.json`: these files in the folder of each stage.
-STAGES = ("supervised", "semi_supervised")
+# What a training leaves beside `model.pt` and `run.json`: its log, and these files in the folder of each stage.
+TENSORBOARD = "tensorboard"
+LOGS = (METRICS, f"{TENSORBOARD}/events.out.tfevents.*")
 CHECKPOINTS = ("last.ckpt", "previous.ckpt", "best.ckpt")  # in the order in which they are deleted
-STAGE_FILES = ("finished.json", *CHECKPOINTS, "metrics.csv", "metrics.[0-9]*.csv", ".*.writing")
+_OLDER_LOGS = ("metrics.csv", "metrics.[0-9]*.csv")  # version 0.1 had one in each stage
+STAGE_FILES = ("finished.json", *CHECKPOINTS, *_OLDER_LOGS, ".*.writing")
 # Settings of a training that a resumed one may have otherwise: more steps extend it.
 STEPS = {"supervised": "training.steps", "semi_supervised": "semi_supervised.steps"}
-FREE = ("training.workers",)
+FREE = ("training.workers", "training.tensorboard", "colours")
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,7 @@ class Begun:
     inputs: list[dict[str, str]]  # what tells its images and labels from others (`inputs.py`)
     epochs: dict[str, int]  # stage -> steps of an epoch, which stay what they are when the training is extended
     device: str  # what it was begun on, such as 'cuda'
+    start: str = ""  # digest of the model that it goes on from; empty where its first weights were random
 
     @classmethod
     def read(cls, out: Path) -> Begun | None:
@@ -44,7 +49,8 @@ class Begun:
         path = out / "run.json"
         try:
             found = read_record(path)
-            return cls(**{field.name: found[field.name] for field in fields(cls)})
+            known = {"start": "", **found}  # a training that was begun before there was a start had none
+            return cls(**{field.name: known[field.name] for field in fields(cls)})
         except (FileNotFoundError, NotADirectoryError):
             return None
         except (CheckpointError, KeyError) as error:
@@ -69,16 +75,6 @@ class Begun:
         return all(over) and (out / "model.pt").exists()
 
 
-def epoch_steps(steps: int, wanted: int) -> int:
-    """Return the steps of an epoch of a stage of at most `steps` steps: whole epochs of about the `wanted` length."""
-    return steps // max(round(steps / wanted), 1)
-
-
-def planned_steps(steps: int, epoch: int) -> int:
-    """Return how many steps a stage of at most about `steps` takes in epochs of this length."""
-    return max(round(steps / epoch), 1) * epoch
-
-
 def refuse_begun(run: Run, *, force: bool, resume: bool) -> None:
     """Raise `OutputError` where the folder has a model or an unfinished training, which this command would replace.
 
@@ -95,8 +91,9 @@ def refuse_begun(run: Run, *, force: bool, resume: bool) -> None:
 
 
 def prepare_folder(
-    run: Run, inputs: list[dict[str, str]], epochs: Mapping[str, int], device: str, *, force: bool, resume: bool
-) -> Begun:
+    run: Run, inputs: list[dict[str, str]], epochs: Mapping[str, int], device: str, *, start: str = "", force: bool,
+    resume: bool,
+) -> Begun:  # fmt: skip
     """Make the folder ready for a new training, or check that it holds the one to resume; return how it was begun.
 
     Raises `ConfigError` when the settings differ from those of the training to resume, and `OutputError` when there is
@@ -106,10 +103,10 @@ def prepare_folder(
     settings = _seen_from(run.out, run).model_dump(mode="json")
     begun = Begun.read(run.out) if resume else None
     if begun:
-        return _take_up(run.out, begun, Begun(settings, inputs, {**epochs, **begun.epochs}, device))
-    new = Begun(settings, inputs, dict(epochs), device)
+        return _take_up(run.out, begun, Begun(settings, inputs, {**epochs, **begun.epochs}, device, start))
+    new = Begun(settings, inputs, dict(epochs), device, start)
     _refuse_foreign(run.out)
-    _clear(run.out, STAGES, force=force or (run.out / "run.json").exists())
+    _clear(run.out, STAGES, LOGS, force=force or (run.out / "run.json").exists())
     write_record(run.out / "run.json", asdict(new))
     return new
 
@@ -120,18 +117,21 @@ def _refuse_foreign(out: Path) -> None:
         if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
             kind = "a link" if folder.is_symlink() else "a file"
             raise OutputError(f"{folder} is {kind}, where a training has a folder of its own; give another out")
-        ours = [file for pattern in STAGE_FILES for file in folder.glob(pattern)]
-        if ours and not (out / "run.json").exists():
-            raise OutputError(
-                f"{ours[0]} would be replaced, but there is no {out / 'run.json'}, so it is not of a training here; "
-                "give another out, or move it away"
-            )
+    ours = _left(out, STAGES, LOGS)
+    if ours and not (out / "run.json").exists():
+        raise OutputError(
+            f"{ours[0]} would be replaced, but there is no {out / 'run.json'}, so it is not of a training here; give "
+            "another out, or move it away"
+        )
 
 
 def _take_up(out: Path, before: Begun, after: Begun) -> Begun:
     """Check that the training of `before` may go on as `after`, and extend the stages that get more steps."""
+    if before.start != after.start:
+        raise ConfigError(_tell_other_start(out, before.start, after.start))
+    read_metrics(out)  # one that is damaged is told now, before a stage goes on
     differing = _differing(before.settings, after.settings)
-    unlike = [key for key in differing if key not in (*STEPS.values(), *FREE)]
+    unlike = [key for key in differing if key not in (*STEPS.values(), *FREE) and key.partition(".")[0] not in FREE]
     unlike += [STEPS[stage] for stage in STAGES if after.steps(stage) < before.steps(stage)]
     if unlike:
         raise ConfigError(
@@ -149,6 +149,14 @@ def _take_up(out: Path, before: Begun, after: Begun) -> Begun:
             _extend(out, stage, before, after)
     write_record(out / "run.json", asdict(after))
     return after
+
+
+def _tell_other_start(out: Path, before: str, after: str) -> str:
+    """Return why a training that began from one model cannot be resumed from another one, or from none."""
+    if not before:
+        return f"{out} holds a training that began from no model; leave out --from to resume it"
+    given = "that of --from is another one" if after else "--from is missing"
+    return f"{out} holds a training that began from a model, and {given}; it can only be resumed from the same model"
 
 
 def _extend(out: Path, stage: str, before: Begun, after: Begun) -> None:
@@ -182,19 +190,25 @@ def clear_stage(out: Path, stage: str) -> None:
     _clear(out, [stage], force=True)
 
 
-def _clear(out: Path, stages: Sequence[str], *, force: bool) -> None:
-    """Delete what an earlier training left in the folders of these stages, and nothing else.
+def _left(out: Path, stages: Sequence[str], logs: Sequence[str] = ()) -> list[Path]:
+    """Return the files that a training left in the folders of these stages, and its logs."""
+    files = [file for stage in stages for pattern in STAGE_FILES for file in (out / stage).glob(pattern)]
+    return [*files, *(file for pattern in logs for file in out.glob(pattern))]
+
+
+def _clear(out: Path, stages: Sequence[str], logs: Sequence[str] = (), *, force: bool) -> None:
+    """Delete what an earlier training left in the folders of these stages, and its logs, and nothing else.
 
     Raises `OutputError` where such files are there and `force` is not set.
     """
-    left = [file for stage in stages for pattern in STAGE_FILES for file in (out / stage).glob(pattern)]
+    left = _left(out, stages, logs)
     for file in left:
         refuse_existing(file, force=force)
     for file in left:
         file.unlink(missing_ok=True)
-    for stage in stages:
+    for folder in {out / stage for stage in stages} | {file.parent for file in left} - {out}:
         with suppress(OSError):  # it is not there, or holds files of somebody else
-            (out / stage).rmdir()
+            folder.rmdir()
 
 
 def _seen_from(folder: Path, run: Run) -> Run:

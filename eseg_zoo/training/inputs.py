@@ -10,6 +10,7 @@ import numpy as np
 
 from eseg_zoo.errors import InputError
 from eseg_zoo.images.image import Image
+from eseg_zoo.labels.layers import ImageLayer, Layer
 from eseg_zoo.training.data import LabelledImage
 
 # Of images up to this size all pixels are compared, of larger ones so many windows of this side.
@@ -19,18 +20,29 @@ WINDOWS, WINDOW_SIDE = 64, 512
 Record = dict[str, str]
 
 
-def records_of(pairs: Sequence[LabelledImage], read: Sequence[Image], names: Sequence[str]) -> list[Record]:
-    """Return what tells these images and labels from others, in the order image, labels, image, labels.
+def records_of(pairs: Sequence[LabelledImage], read: Sequence[Image]) -> list[Record]:
+    """Return what tells these images and labels from others, in the order image, label files, image, label files.
 
     `read` are the same images as training reads them, in memory where they fit, so that nothing is decoded twice.
-    `names` are those that a message calls them by, in the order of the records.
     """
-    opened = [image for pair in pairs for image in (pair.image, pair.labels.pixels)]
-    contents = [image for pair, kept in zip(pairs, read, strict=True) for image in (kept, pair.labels.pixels)]
-    return [
-        {"name": name, "fingerprint": image.fingerprint, "content": content_of(content)}
-        for name, image, content in zip(names, opened, contents, strict=True)
-    ]
+    records = []
+    for pair, kept in zip(pairs, read, strict=True):
+        records.append({"name": pair.image.name, "fingerprint": pair.image.fingerprint, "content": content_of(kept)})
+        records += [_record_of(layer) for layer in pair.labels.layers]
+    return records
+
+
+def _record_of(layer: Layer) -> Record:
+    """Return what tells a layer of labels from others: the pixels of a label image, or what was painted."""
+    if isinstance(layer, ImageLayer):
+        pixels = layer.pixels
+        content = f"{content_of(pixels)} {layer.meaning}".strip()
+        return {"name": layer.name, "fingerprint": pixels.fingerprint, "content": content}
+    found = hashlib.sha256(repr(layer.space).encode())
+    for points in layer.points():
+        found.update(points.places.tobytes() + points.indices.tobytes())
+    digest = found.hexdigest()[:32]
+    return {"name": layer.name, "fingerprint": digest, "content": digest}
 
 
 def require_same(before: Sequence[Record], after: Sequence[Record]) -> None:

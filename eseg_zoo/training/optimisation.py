@@ -19,13 +19,20 @@ SMALLEST_GAIN = 1e-3
 
 
 def optimisation(parameters: Iterable[nn.Parameter], settings: TrainingSettings) -> Any:
-    """Return AdamW and its schedule as Lightning wants them, for a stage of `settings.steps` steps.
+    """Return `optimiser_and_schedule` as Lightning wants them."""
+    optimiser, schedule = optimiser_and_schedule(parameters, settings)
+    return [optimiser], [{"scheduler": schedule, "interval": "step"}]
+
+
+def optimiser_and_schedule(
+    parameters: Iterable[nn.Parameter], settings: TrainingSettings
+) -> tuple[torch.optim.AdamW, LambdaLR]:
+    """Return AdamW and its schedule, for a stage of `settings.steps` steps.
 
     The rate rises from 0 over the warm-up, then falls along a cosine that ends at 0 with the last step.
     """
     optimiser = torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay)
-    cosine = LambdaLR(optimiser, lambda step: cosine_share(step, settings))
-    return [optimiser], [{"scheduler": cosine, "interval": "step"}]
+    return optimiser, LambdaLR(optimiser, lambda step: cosine_share(step, settings))
 
 
 def cosine_share(step: int, settings: TrainingSettings) -> float:

@@ -165,10 +165,10 @@ class PaperSemiSupervised(Stage):
         latents = len(self.strides) * run.network.latents
         self.labeller = PseudoLabeller(paper_settings(run), classes=len(run.classes), latents=latents)
 
-    def training_step(self, batch: StepBatch, index: int) -> Tensor:
+    def losses(self, batch: StepBatch, noise: torch.Generator) -> dict[str, Tensor]:
         assert batch.labelled is not None
         assert batch.unlabelled is not None
-        weights, noise = self.run.loss, self.noise()
+        weights = self.run.loss
         labelled, found = self.labelled_loss(batch.labelled, noise)
         unlabelled, _ = self.unlabelled_loss(batch.unlabelled, noise)
         anchors = Anchors(batch.labelled.position, batch.labelled.labels)
@@ -180,16 +180,13 @@ class PaperSemiSupervised(Stage):
         sure = guessed.amax(1) >= self.labeller.confidence(self.global_step / self.settings.steps)
         near = self.labeller.neighbours(anchors.position, self.patch_geometry.region, noise)
         pseudo = pseudo_label_loss(found.logits, guessed, near & sure)
-        total = labelled.total(weights) + unlabelled.total(weights) + weights.delta * pseudo
-        self.log_terms(
-            len(anchors.labels),
-            loss=total,
-            pseudo_labels=pseudo,
-            unlabelled_inpainting=unlabelled.inpainting,
-            unlabelled_kl=unlabelled.kl,
+        return {
+            "loss": labelled.total(weights) + unlabelled.total(weights) + weights.delta * pseudo,
+            "pseudo_labels": pseudo,
+            "unlabelled_inpainting": unlabelled.inpainting,
+            "unlabelled_kl": unlabelled.kl,
             **labelled.named(),
-        )
-        return total
+        }
 
     def validated(self, choice: float) -> None:
         self.labeller.observe_validation(choice)

@@ -10,7 +10,6 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import torch.distributed as dist
 from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
@@ -27,13 +26,6 @@ _OF_LIGHTNING = {"LOCAL_RANK", "NODE_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER
 def is_first() -> bool:
     """Return whether this is the process that writes files; known before the processes have met."""
     return int(rank_zero_only.rank) == 0  # type: ignore[attr-defined]
-
-
-def rank_and_count() -> tuple[int, int]:
-    """Return (rank, processes) of the training at hand; (0, 1) while the processes have not met, or if it is one."""
-    if not (dist.is_available() and dist.is_initialized()):
-        return 0, 1
-    return dist.get_rank(), dist.get_world_size()
 
 
 @contextmanager

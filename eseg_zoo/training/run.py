@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+import platform
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, fields
 from pathlib import Path
 
 import torch
@@ -13,78 +14,56 @@ import torch
 from eseg_zoo.config import Run, TrainingSettings
 from eseg_zoo.errors import CheckpointError, ConfigError
 from eseg_zoo.images.image import tell
-from eseg_zoo.model.dense import Architecture
+from eseg_zoo.machine import multiply_adds_per_second
 from eseg_zoo.model.hvae import HVAE
 from eseg_zoo.output import make_folder, owning
 from eseg_zoo.patches.geometry import PatchGeometry
 from eseg_zoo.patches.source import Batch, PatchSource
 from eseg_zoo.progress import Watch
 from eseg_zoo.training.batches import StepBatches, validation_batches
-from eseg_zoo.training.data import LabelledImage, TrainingData, open_pairs, read_training_data
+from eseg_zoo.training.cautions import cautions, intensities_of_images
+from eseg_zoo.training.data import LabelledImage, TrainingData, open_pairs, read_training_data, with_classes
 from eseg_zoo.training.durable import read_record, write_record
-from eseg_zoo.training.estimate import Estimate, step_cost
+from eseg_zoo.training.epoch_log import Before, EpochLog, require_tensorboard
+from eseg_zoo.training.estimate import Estimate
+from eseg_zoo.training.expected import step_work
 from eseg_zoo.training.finish import finish
 from eseg_zoo.training.fit import Fitted, fit
-from eseg_zoo.training.folder import (
-    CHECKPOINTS,
-    STAGES,
-    Begun,
-    clear_stage,
-    epoch_steps,
-    planned_steps,
-    prepare_folder,
-    refuse_begun,
-    writing_to,
-)
+from eseg_zoo.training.folder import CHECKPOINTS, Begun, clear_stage, prepare_folder, refuse_begun, writing_to
 from eseg_zoo.training.inputs import records_of, require_same
+from eseg_zoo.training.machine import device_of
 from eseg_zoo.training.paper import PaperSemiSupervised, PaperSupervised
+from eseg_zoo.training.plans import StagePlan, epoch_steps, plans, with_preset_of_machine
 from eseg_zoo.training.processes import counted, is_first, require_environment
 from eseg_zoo.training.saving import resumable, weights_in
 from eseg_zoo.training.stages import SemiSupervised, Stage, Supervised
+from eseg_zoo.training.warm import WarmStart, first_network
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class StagePlan:
-    """One stage of a run: its name, which is its folder's, and what a step of it sees."""
-
-    name: str
-    kind: type[Stage]
-    steps: int
-    labelled: int
-    unlabelled: int
-    epoch: int = 0  # steps of an epoch; 0 as long as they are not fixed
-
-    def within(self, epoch: int) -> StagePlan:
-        """Return the plan with its steps in whole epochs of so many."""
-        return replace(self, steps=planned_steps(self.steps, epoch), epoch=epoch)
-
-
-def plans(run: Run) -> list[StagePlan]:
-    """Return the stages that the run asks for, in their order."""
-    semi = run.semi_supervised
-    first, second = (PaperSupervised, PaperSemiSupervised) if run.preset == "paper" else (Supervised, SemiSupervised)
-    stages = [
-        (first, run.training.steps, run.training.batch_size, 0),
-        (second, semi.steps, semi.labelled, semi.unlabelled),
-    ]
-    return [StagePlan(name, *stage) for name, stage in zip(STAGES, stages, strict=True) if stage[1]]
+# What Lightning trains in each stage: as here, and as published (`preset: paper`).
+_KINDS: dict[str, tuple[type[Stage], type[Stage]]] = {
+    "supervised": (Supervised, PaperSupervised),
+    "semi_supervised": (SemiSupervised, PaperSemiSupervised),
+}
 
 
 def train_run(
-    run: Run, pairs: Sequence[LabelledImage] | None = None, *, force: bool = False, resume: bool = False,
-    watch: Watch | None = None,
+    run: Run, pairs: Sequence[LabelledImage] | None = None, *, start: WarmStart | None = None, force: bool = False,
+    resume: bool = False, watch: Watch | None = None, command: str = "",
 ) -> Path:  # fmt: skip
-    """Train and return the path of `out/model.pt`; each stage has a folder beside it.
+    """Train and return the path of `out/model.pt`; beside it are `metrics.csv` and a folder for each stage.
 
-    `pairs` are the images and labels, by default what the run's files hold. A stage's folder holds `metrics.csv` and
-    its checkpoints. Ctrl-C, or a `watch` that is stopped, ends the training early and still writes the best model so
+    `pairs` are the images and labels, by default what the run's files hold. From the model `start` the training goes
+    on with its network, in fewer steps (`WarmStart.settings`). A stage's folder holds its checkpoints. Ctrl-C, or a
+    `watch` that is stopped, ends the training early and still writes the best model so
     far; `resume` goes on with an unfinished training, whatever ended it and when, and gives the result that it would
     have had. With more steps than it was begun with it extends the training, a finished one too: a stage goes on from
     its last step at the learning rate that a stage of so many steps has there, and a stage after it starts again.
     Without a `preset` it is `default` where there is a GPU, else `small`. With `training.devices` above 1 the command
-    line is started again for each of the other processes, which end here without writing anything.
+    line is started again for each of the other processes, which end here without writing anything. `command` is
+    remembered as what a person typed to train it.
 
     Raises `InputError` for unusable data and for images that are not those of the training to resume, `ConfigError`
     when its settings were others, `OutputError` when there is a model or an unfinished training in `out` already
@@ -97,38 +76,47 @@ def train_run(
     with counted(run.training):
         if is_first():
             refuse_begun(run, force=force, resume=resume)
-        run = _with_preset(run, Begun.read(run.out) if resume else None)
-        return _train(run, pairs, force=force, resume=resume, watch=watch)
+        run = start.settings(run) if start else _with_preset(run, Begun.read(run.out) if resume else None)
+        return _train(run, pairs, start=start, force=force, resume=resume, watch=watch, command=command)
 
 
-def _train(run: Run, pairs: Sequence[LabelledImage] | None, *, force: bool, resume: bool, watch: Watch) -> Path:
+def _train(
+    run: Run, pairs: Sequence[LabelledImage] | None, *, start: WarmStart | None, force: bool, resume: bool,
+    watch: Watch, command: str,
+) -> Path:  # fmt: skip
     """Train with settings that are complete, as `train_run` says."""
     target = run.out / "model.pt"
     pairs = open_pairs(run) if pairs is None else pairs
+    run = with_classes(run, pairs)
     data = read_training_data(run, pairs)
-    architecture = run.network.architecture(
-        channels=len(data.channel_names), classes=len(run.classes), voxel_size=data.voxel_size
-    )
+    hvae, architecture = first_network(run, channels=len(data.channel_names), voxel_size=data.voxel_size, start=start)
     geometry = architecture.geometry
     source = data.source(PatchGeometry(geometry.stride, geometry.margin))
+    if is_first():
+        for line in cautions(run, data, geometry, intensities_of_images(data, data.contents)):
+            log.warning("%s", line)
     held_out = validation_batches(source, data.validation, run)
-    hvae = _network(run, architecture)
     make_folder(run.out)
     with owning(target) if is_first() else nullcontext():
         with writing_to(run.out):
-            begun = _prepare(run, pairs, data, force=force, resume=resume)
+            begun = _prepare(run, pairs, data, start, force=force, resume=resume)
             planned = [plan.within(begun.epochs[plan.name]) for plan in plans(run)]
             _tell_plan(run, planned, resumed=resume and not _has_checkpoint(run, planned))
-            estimate = Estimate({plan.name: (plan.steps, step_cost(plan, run, source.geometry)) for plan in planned})
+            works = {plan.name: (plan.steps, step_work(plan, run, architecture)) for plan in planned}
+            estimate = Estimate(works, _rate(run.training))
             steps, seconds = 0, 0.0
             for plan in planned:
-                fitted = _fit(run, plan, hvae, source, data, held_out, watch, estimate)
+                fitted = _fit(run, plan, hvae, source, data, held_out, watch, estimate, Before(steps, seconds))
                 steps, seconds = steps + fitted.steps, seconds + fitted.seconds
                 if fitted.interrupted:
                     break
         if not is_first():
             return target
-        model = finish(run, data, held_out, hvae, architecture, steps=steps, seconds=seconds)
+        log.info("Measuring how frequent each class is, and how sure the model may be.")
+        model = finish(
+            run, data, held_out, hvae, architecture, steps=steps, seconds=seconds, machine=_tell_machine(run.training),
+            command=command,
+        )  # fmt: skip
         log.info("Writing %s.", target)
         model.save(target, force=force or resume)
         return target
@@ -140,35 +128,29 @@ def _with_preset(run: Run, begun: Begun | None) -> Run:
         return run
     if begun:
         return run.with_preset(str(begun.settings["preset"]))
-    on_gpu = device_of(run.training) != "cpu"
-    log.info(
-        "No preset is given: it is %s, as this %s.",
-        *(("default", "machine has a GPU") if on_gpu else ("small", "training is on a CPU")),
-    )
-    return run.with_preset("default" if on_gpu else "small")
+    return with_preset_of_machine(run, on_gpu=device_of(run.training) != "cpu")
 
 
-def device_of(settings: TrainingSettings) -> str:
-    """Return the kind of device that a training is on: cuda, mps or cpu."""
-    if settings.accelerator != "cpu":
-        if torch.cuda.is_available():
-            return "cuda"
-        if torch.backends.mps.is_available():
-            return "mps"
-    return "cpu"
+def _rate(settings: TrainingSettings) -> float | None:
+    """Return the work of a second in each process, before anything was timed; None on a GPU, where nobody knows it."""
+    if not is_first() or device_of(settings) != "cpu":
+        return None
+    return multiply_adds_per_second() / settings.devices
 
 
-def _prepare(run: Run, pairs: Sequence[LabelledImage], data: TrainingData, *, force: bool, resume: bool) -> Begun:
+def _prepare(
+    run: Run, pairs: Sequence[LabelledImage], data: TrainingData, start: WarmStart | None, *, force: bool, resume: bool
+) -> Begun:
     """Return how the training is begun, or was, and make the folder ready; only the first process touches it."""
-    names = [str(path) for pair in zip(run.images, run.labels, strict=True) for path in pair]
     epochs = {plan.name: epoch_steps(plan.steps, run.training.epoch_steps) for plan in plans(run)}
     before, device = Begun.read(run.out) if resume else None, device_of(run.training)
     if not is_first():
         return Begun({}, [], {**epochs, **(before.epochs if before else {})}, device)
-    inputs = records_of(pairs, data.images, names)
+    inputs = records_of(pairs, data.images)
     if before and len(before.inputs) == len(inputs):  # else the settings differ, which is told
         require_same(before.inputs, inputs)
-    return prepare_folder(run, inputs, epochs, device, force=force, resume=resume)
+    digest = start.digest if start else ""
+    return prepare_folder(run, inputs, epochs, device, start=digest, force=force, resume=resume)
 
 
 def _has_checkpoint(run: Run, planned: Sequence[StagePlan]) -> bool:
@@ -186,6 +168,16 @@ def _tell_plan(run: Run, planned: Sequence[StagePlan], *, resumed: bool) -> None
         log.info("No checkpoint was written before: the training starts at its first step.")
 
 
+def _tell_machine(settings: TrainingSettings) -> str:
+    """Return what computed, such as `Linux x86_64, CPU with 8 threads`."""
+    device = device_of(settings)
+    name = f"CPU with {tell(torch.get_num_threads(), 'thread')}" if device == "cpu" else device
+    if device == "cuda":
+        name = torch.cuda.get_device_name()
+    several = f"{settings.devices} x " if settings.devices > 1 else ""
+    return f"{platform.system()} {platform.machine()}, {several}{name}"
+
+
 def _check_machine(settings: TrainingSettings) -> None:
     """Raise `ConfigError` for an accelerator, a number of GPUs or a precision that this machine does not have."""
     mps = torch.backends.mps.is_available()
@@ -198,15 +190,9 @@ def _check_machine(settings: TrainingSettings) -> None:
         )
     cpu = settings.accelerator == "cpu" or (settings.accelerator == "auto" and not torch.cuda.is_available())
     require_environment(settings)
+    require_tensorboard(settings)
     if settings.precision == "16-mixed" and cpu:
         raise ConfigError("training.precision is 16-mixed, which needs a GPU; bf16-mixed runs anywhere")
-
-
-def _network(run: Run, architecture: Architecture) -> HVAE:
-    """Return the network with its first weights, random ones by the seed."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(run.seed)
-        return HVAE(architecture)
 
 
 def _fit(
@@ -218,11 +204,12 @@ def _fit(
     held_out: list[Batch],
     watch: Watch,
     estimate: Estimate,
+    before: Before,
 ) -> Fitted:
     """Train one stage, or take what it left if it was finished before; the network ends with its weights."""
     folder = run.out / plan.name
     settings = run.training.model_copy(update={"steps": plan.steps, "epoch_steps": plan.epoch})
-    stage = plan.kind(run, settings, hvae, source.geometry)
+    stage = _KINDS[plan.name][run.preset == "paper"](run, settings, hvae, source.geometry)
     found = _finished(folder, stage, validated=bool(held_out))
     if found:
         stage.settle()
@@ -241,9 +228,9 @@ def _fit(
         if any((folder / name).exists() for name in CHECKPOINTS):
             log.warning("No checkpoint in %s can be gone on from: the stage starts again.", folder)
         clear_stage(run.out, plan.name)
-    fitted = fit(
-        stage, batches, held_out, folder, name=plan.name, watch=watch, start=start, callbacks=[estimate.of(plan.name)]
-    )
+    epoch_log = EpochLog(run.out, plan.name, before, tensorboard=run.training.tensorboard)
+    callbacks = [estimate.of(plan.name), epoch_log]
+    fitted = fit(stage, batches, held_out, folder, name=plan.name, watch=watch, start=start, callbacks=callbacks)
     stage.settle()
     if is_first() and not fitted.interrupted:
         write_record(folder / "finished.json", asdict(fitted))

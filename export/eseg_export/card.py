@@ -147,16 +147,3 @@ def _checked(values: Mapping[str, Any], origin: Path, model: type[Statements]) -
     # Whether a GitHub user exists is asked once, by the test of the finished package.
     with ValidationContext(perform_io_checks=False):
         return model.checked(values, origin)
-
-
-def missing_for_publication(card: Card) -> list[str]:
-    """Return what the zoo's reviewers ask for and the card does not state, one phrase each."""
-    reachable = card.maintainers or any(author.github_user for author in card.authors)
-    wanted = {
-        "authors: who made the model": card.authors,
-        "maintainers, or a github_user of an author: who answers questions": reachable,
-        "license: an SPDX identifier such as CC-BY-4.0": card.license,
-        "training_data: what was imaged, how, and where it can be had": card.training_data,
-        "description: what this model segments": card.description,
-    }
-    return [what for what, given in wanted.items() if not given]

@@ -19,7 +19,15 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 @app.command()
 def export(
-    ckpt: Annotated[Path, typer.Option(help="Checkpoint that training left: model.pt.")],
+    package: Annotated[
+        Path | None, typer.Argument(metavar="PACKAGE", help="With --review alone: a finished package to look at.")
+    ] = None,
+    ckpt: Annotated[
+        Path | None,
+        typer.Option(
+            help="Checkpoint that training left, model.pt, or a package that was made of one; an export needs it."
+        ),
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Package to write; by default beside the checkpoint.")] = None,
     card: Annotated[
         Path | None, typer.Option(help="YAML of what you state: name, authors, license, training_data, cite ...")
@@ -34,6 +42,9 @@ def export(
         Path | None,
         typer.Option(help="Figures that `eseg evaluate --json` wrote, for README and picture."),
     ] = None,
+    review: Annotated[
+        bool, typer.Option("--review", help="Show what the zoo's reviewers ask for, and how to fix what is missing.")
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing package.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
@@ -41,11 +52,19 @@ def export(
 
     The package holds state dict, TorchScript and ONNX weights. It is written only after each was loaded from disk,
     equalled the checkpoint, and passed the zoo's own tests. A table, also in its README, says which software runs it.
+    `eseg export --review model.zip` writes nothing: it reviews a package that is there.
     """
-    from eseg_export import package  # torch and bioimageio take seconds; --help must not
+    if package is not None:
+        if not review or any((ckpt, out, card, template, evaluation, force)):
+            raise typer.BadParameter("a package stands alone with --review; an export takes --ckpt and no package")
+        _show_review(package)
+        return
+    if ckpt is None:
+        raise typer.BadParameter("--ckpt is missing, the model to export; or a finished package after --review")
+    from eseg_export.package import export as export_package  # torch and bioimageio take seconds; --help must not
 
     messages = plain_console(stderr=True)
-    finished = package.export(
+    finished = export_package(
         ckpt,
         out,
         card=card,
@@ -54,11 +73,11 @@ def export(
         force=force,
         progress=lambda step: messages.print(step, style="dim", soft_wrap=True),
     )
-    _show(finished)
+    _show(finished, reviewed=review)
 
 
-def _show(package: Package) -> None:
-    """Print what was measured, what the package is for each consumer, and what is missing for publication."""
+def _show(package: Package, *, reviewed: bool) -> None:
+    """Print what was measured, what the package is for each consumer, and its review or what is missing at least."""
     results = plain_console()
     table = Table("format", "max difference", "seconds per million pixels")
     for measurement in package.measured:
@@ -71,10 +90,23 @@ def _show(package: Package) -> None:
     results.print(f"{package.path} passed every test", soft_wrap=True)
     if package.unchecked:
         results.print(f"not checked: {package.unchecked}", soft_wrap=True)
-    if package.missing:
-        results.print("Missing for publication in the zoo (state it in --card):")
+    if reviewed:
+        results.print()
+        _show_review(package.path)
+    elif package.missing:
+        results.print("Missing for publication in the zoo (state it in --card; --review says more):")
         for what in package.missing:
             results.print(f"  - {what}", soft_wrap=True)
+
+
+def _show_review(package: Path) -> None:
+    """Print what the zoo's validator and reviewers say to a package, with how to fix it."""
+    from eseg_export.review.checklist import review
+    from eseg_export.review.printing import lines_of
+
+    results = plain_console()
+    for line in lines_of(review(package)):
+        results.print(line, soft_wrap=True)
 
 
 def main() -> None:

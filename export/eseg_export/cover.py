@@ -13,12 +13,11 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from eseg_export.composite import composite
 from eseg_export.evaluation import Evaluation
 from eseg_export.lettering import lettering
 from eseg_export.sample import Array, Samples
-from eseg_zoo.checkpoint import Checkpoint
-from eseg_zoo.colours import class_colours
+from eseg_zoo.checkpoint import Checkpoint, Class
+from eseg_zoo.composite import composite
 
 SIDE = 4.0  # inches of each half; at 100 dots an inch the picture stays far below the zoo's 500 KB
 _DOTS = 100
@@ -26,11 +25,11 @@ _LEGEND_ROWS = 15
 _CAVEAT = "{:,} pixels, by which the model was\nchosen and calibrated: on whole\nimages Dice may be much lower"
 
 
-def draw_cover(samples: Samples, class_names: tuple[str, ...], path: Path) -> None:
+def draw_cover(samples: Samples, shown: Sequence[Class], path: Path) -> None:
     """Write the picture, twice as wide as high; of a volume, its middle slice, of several channels, their composite."""
     image, probabilities = _square(samples)
     classes = probabilities.argmax(0)
-    colours, letters = class_colours(len(class_names)), lettering(class_names)
+    colours, letters = [one.colour for one in shown], lettering(tuple(one.name for one in shown))
     with rc_context({"font.family": list(letters.families)}):
         figure = Figure(figsize=(2 * SIDE, SIDE), dpi=_DOTS)
         left, right = figure.add_axes((0, 0, 0.5, 1)), figure.add_axes((0.5, 0, 0.5, 1))
@@ -71,7 +70,9 @@ def _draw_dice(axes: Axes, checkpoint: Checkpoint, labels: Sequence[str], evalua
         for name in checkpoint.class_names
     ]
     rows = range(len(scores))
-    bars = axes.barh(rows, [0 if isnan(score) else score for score in scores], color=class_colours(len(scores)))
+    bars = axes.barh(
+        rows, [0 if isnan(score) else score for score in scores], color=[one.colour for one in checkpoint.classes]
+    )
     axes.bar_label(bars, ["not measured" if isnan(score) else f"{score:.3f}" for score in scores], padding=3)
     axes.set_yticks(rows, labels)
     axes.invert_yaxis()  # bars are drawn from below

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from eseg_zoo.errors import ExportError, shown
-from eseg_zoo.model.dense import Geometry
+from eseg_zoo.model.architecture import Geometry
 from eseg_zoo.paths import missing
 
 RDF = "rdf.yaml"  # JDLL finds no other name

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,13 +13,15 @@ from typing import Any, Protocol
 from bioimageio.spec import ValidationContext
 from bioimageio.spec.model.v0_5 import WeightsDescr
 
-from eseg_export.card import Card, card_of, missing_for_publication
+from eseg_export.card import Card, card_of
 from eseg_export.compatibility.verdicts import Verdict, judge, refuse_faults
 from eseg_export.evaluation import Evaluation, evaluation_of
 from eseg_export.finished import FinishedPackage, read_package
+from eseg_export.former import former_statements
 from eseg_export.names import refuse_unusable_names
 from eseg_export.rdf import Evidence, describe, package_files
-from eseg_export.sample import write_samples
+from eseg_export.review.items import missing_for_publication
+from eseg_export.sample import as_shipped, write_samples
 from eseg_export.template import load_template
 from eseg_export.to_onnx import to_onnx
 from eseg_export.to_state_dict import to_state_dict
@@ -48,7 +50,7 @@ class Package:
     measured: tuple[Measurement, ...]
     verdicts: tuple[Verdict, ...]  # what it is for each consumer
     missing: list[str]  # what the zoo's reviewers will ask for
-    unchecked: str | None  # what could not be checked without network
+    unchecked: str | None = None  # what could not be checked without network
 
 
 class TrainedModel(Protocol):
@@ -72,8 +74,9 @@ def export(
     """Write the package and return what was measured; it appears at `out` only after every test has passed.
 
     Args:
-        model: the path of a checkpoint, or a model in memory.
-        out: the zip to write; by default `<checkpoint>.zip`, and for a model in memory it must be given.
+        model: the path of a checkpoint or of a package that was made of one, or a model in memory. Card, built-in
+            template and evaluation come out of a package too, where they are not given.
+        out: the zip to write; by default `<checkpoint>.zip`, and for a package or a model in memory it must be given.
         card: what you state about the model, as the path of a YAML file, as a mapping of its keys, or as a `Card`.
         template: the name of a built-in one or the path of a YAML file; by default `em2d` or `em3d`.
         evaluation: figures that `eseg evaluate --json` wrote, as its path or as a mapping, to be shown in the package.
@@ -95,23 +98,24 @@ def export(
     refuse_existing(out, force=force)
     refuse_inputs([out], [Path(one) for one in (model, card, evaluation) if isinstance(one, str | Path)])
     date = date or _today()
-    checkpoint = _checkpoint_of(model, progress)
+    checkpoint = as_shipped(_checkpoint_of(model, progress))
     refuse_unusable_names(checkpoint)
-    stated = card_of(card)
-    figures = evaluation_of(evaluation, checkpoint.class_names)
+    former = former_statements(model, checkpoint.class_names)
+    stated = card_of(former.card if card is None else card)
+    figures = evaluation_of(former.evaluation if evaluation is None else evaluation, checkpoint.class_names)
     unchecked = ask_github(stated.github_users)
-    story = tell(checkpoint, stated, load_template(str(template or f"em{checkpoint.dims}d")))
+    story = tell(checkpoint, stated, load_template(str(template or former.template or f"em{checkpoint.dims}d")))
     make_folder(out.parent)
     try:
         # Beside its destination: whether it can be written shows at once, and the last step is a mere rename.
         with owning(out) as owner, hidden(followed(out)) as folder:
             folder.mkdir()
-            finished, measured, verdicts = _make(checkpoint, story, folder, date, figures, progress)
+            made = _make(checkpoint, story, folder, date, figures, progress)
             owner.require()
-            os.replace(finished, followed(out))
+            os.replace(made.path, followed(out))
     except OSError as error:
         raise OutputError(f"{out} cannot be written: {error.strerror or error}") from error
-    return Package(out, measured, verdicts, missing_for_publication(stated), unchecked)
+    return replace(made, path=out, unchecked=unchecked)
 
 
 def _destination(model: object, out: str | Path | None) -> Path:
@@ -120,6 +124,8 @@ def _destination(model: object, out: str | Path | None) -> Path:
         if Path(out).suffix.lower() != ".zip":
             raise OutputError(f"out is {out}; a package is a zip file, so its name must end in .zip")
         return Path(out)
+    if isinstance(model, str | Path) and Path(model).suffix.lower() == ".zip":
+        raise OutputError(f"out is not given; {model} is a package, which its own export does not replace")
     if isinstance(model, str | Path):
         return Path(model).with_suffix(".zip")
     raise OutputError("out is not given; a model in memory needs it, such as out='model.zip'")
@@ -161,16 +167,17 @@ def _make(
     date: datetime,
     evaluation: Evaluation | None,
     progress: Progress,
-) -> tuple[Path, tuple[Measurement, ...], tuple[Verdict, ...]]:
-    """Write the package into `folder` and test it there; returns it with what was measured and what it runs in."""
+) -> Package:
+    """Write the package into `folder` and test it there; returns it as it lies there."""
     with one_thread():  # sums depend on how they are divided among threads, and so would weights and test output
         finished, measured = _write(checkpoint, story, folder, date, evaluation, progress)
     progress("checking the finished package against what its consumers accept")
-    verdicts = judge(read_package(finished))
+    content = read_package(finished)
+    verdicts = judge(content)
     refuse_faults(verdicts)
     progress("running the zoo's own tests on the finished package")
     run_zoo_tests(finished)
-    return finished, measured, verdicts
+    return Package(finished, measured, verdicts, missing_for_publication(content))
 
 
 def _write(

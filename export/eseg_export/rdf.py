@@ -22,6 +22,7 @@ from eseg_export.checksums import with_checksums
 from eseg_export.cover import draw_cover, draw_validation
 from eseg_export.evaluation import Evaluation
 from eseg_export.finished import RDF, FinishedPackage
+from eseg_export.former import stated
 from eseg_export.names import channel_names
 from eseg_export.qupath import QUPATH, write_qupath
 from eseg_export.sample import Samples
@@ -30,9 +31,9 @@ from eseg_export.tiling import STEP, TilingAxis, tiling
 from eseg_export.verify import Measurement
 from eseg_export.words import COVER, VALIDATION, Story
 from eseg_zoo.checkpoint import Checkpoint
-from eseg_zoo.colours import class_colours
 from eseg_zoo.config import Run
 from eseg_zoo.errors import ExportError
+from eseg_zoo.package_file import STATE
 
 FORMAT_VERSION = "0.5.4"  # read by core 0.11, ilastik's spec 0.5.9, JDLL and QuPath; spec 0.5.12 would write its own
 README = "README.md"
@@ -56,9 +57,10 @@ def describe(checkpoint: Checkpoint, story: Story, evidence: Evidence, folder: P
 
     The README there is a placeholder: its text needs the finished description (`package_files` takes it).
     """
-    readme, cover, validation = folder / README, folder / COVER, folder / VALIDATION
+    readme, cover, validation, state = (folder / name for name in (README, COVER, VALIDATION, STATE))
     readme.write_text(f"# {story.name}\n", encoding="utf-8")
-    draw_cover(evidence.samples, checkpoint.class_names, cover)
+    state.write_bytes(checkpoint.beside_weights())
+    draw_cover(evidence.samples, checkpoint.classes, cover)
     draw_validation(evidence.samples, checkpoint, validation, evidence.evaluation)
     try:
         # Without the network: the zoo's test of the finished package asks what has to be asked there.
@@ -69,11 +71,11 @@ def describe(checkpoint: Checkpoint, story: Story, evidence: Evidence, folder: P
                 description=story.description,
                 documentation=_file(readme),
                 covers=[_file(cover)],
-                attachments=[_file(validation)],
+                attachments=[_file(validation), _file(state)],
                 inputs=[_input(checkpoint, story.texts, evidence.samples)],
                 outputs=[_output(checkpoint, story.texts, evidence.samples)],
                 weights=evidence.weights,
-                config=_config(checkpoint, story.texts, evidence),
+                config=_config(checkpoint, story, evidence),
                 **_statements(story.card, story.texts, evidence.date),
             )
     except ValidationError as error:
@@ -179,10 +181,10 @@ def pixel_size(checkpoint: Checkpoint) -> dict[str, float]:
     return {axis: checkpoint.voxel_size[axis] for axis, _ in _space(checkpoint) if axis in checkpoint.voxel_size}
 
 
-def _config(checkpoint: Checkpoint, texts: Texts, evidence: Evidence) -> spec.Config:
+def _config(checkpoint: Checkpoint, story: Story, evidence: Evidence) -> spec.Config:
     rounding = evidence.samples.reproducibility
     known_to_the_zoo = spec.BioimageioConfig(
-        modality=texts.modality,
+        modality=story.texts.modality,
         task="semantic segmentation",
         target_structure=list(checkpoint.class_names),
         architecture_type="ε-Seg",
@@ -192,6 +194,7 @@ def _config(checkpoint: Checkpoint, texts: Texts, evidence: Evidence) -> spec.Co
         reproducibility_tolerance=[spec.ReproducibilityTolerance(**asdict(rounding.declared))],
     )
     own = origin(checkpoint, evidence.measured) | {"reproducibility": rounding.figures()}
+    own |= stated(story.card, story.template.built_in)
     if evidence.evaluation is not None:
         own["evaluation"] = evidence.evaluation.model_dump(mode="json", exclude_none=True)
     return spec.Config.model_validate({"bioimageio": known_to_the_zoo, "eseg": own})
@@ -200,11 +203,10 @@ def _config(checkpoint: Checkpoint, texts: Texts, evidence: Evidence) -> spec.Co
 def origin(checkpoint: Checkpoint, measured: Sequence[Measurement]) -> dict[str, Any]:
     """Return classes, channels, training and settings as plain YAML values."""
     training = checkpoint.training
-    colours = class_colours(len(checkpoint.classes))
     return {
         "classes": [
-            {"name": one.name, "value": one.value, "colour": colour, "frequency": one.frequency}
-            for one, colour in zip(checkpoint.classes, colours, strict=True)
+            {"name": one.name, "value": one.value, "colour": one.colour, "frequency": one.frequency}
+            for one in checkpoint.classes
         ],
         "channels": list(checkpoint.channel_names),
         "pixel_size": pixel_size(checkpoint),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from itertools import product
 from pathlib import Path
@@ -17,6 +17,7 @@ from eseg_export.precision import DEFAULT, Reproducibility, reproducibility
 from eseg_export.tiling import tiling
 from eseg_export.tracing import folded_segmenter
 from eseg_zoo.checkpoint import Checkpoint
+from eseg_zoo.config import Run
 
 LARGEST = {2: 256, 3: 64}  # pixels a side, unless the declared minimum is larger: keeps the package small
 _IMAGEJ_DTYPES = ("uint8", "uint16", "float32")
@@ -50,6 +51,25 @@ def image_of_size(checkpoint: Checkpoint, size: tuple[int, ...]) -> Array:
     return np.ascontiguousarray(image[None], dtype=np.float32)
 
 
+def as_shipped(checkpoint: Checkpoint) -> Checkpoint:
+    """Return the checkpoint as it can be had from its package again: with the sample and the settings that this shows.
+
+    The sample is the centre of the checkpoint's own; the settings are those without paths, and the record lacks the
+    command and the machine of the training, which tell of somebody's disk. All that an export makes follows from this
+    one, so that the package of a package is the same.
+    """
+    sample = checkpoint.sample.numpy()
+    for axis, wanted in enumerate(_size(checkpoint), start=1):
+        surplus = max(sample.shape[axis] - wanted, 0)
+        sample = sample.take(range(surplus // 2, sample.shape[axis] - surplus + surplus // 2), axis)
+    return replace(
+        checkpoint,
+        sample=torch.from_numpy(np.array(sample, checkpoint.image_dtype, order="C")),
+        settings=Run.without_paths(checkpoint.settings),
+        training=replace(checkpoint.training, command="", machine=""),
+    )
+
+
 def write_samples(checkpoint: Checkpoint, folder: Path) -> Samples:
     """Write test tensors and sample images into `folder` and return where they are.
 
@@ -57,12 +77,8 @@ def write_samples(checkpoint: Checkpoint, folder: Path) -> Samples:
     more of the sample than the zoo forgives.
     """
     network, tiles = folded_segmenter(checkpoint), tiling(checkpoint.geometry)
-    real = tuple(checkpoint.sample.shape[1:])
-    size = []
-    for axis, length in zip(tiles, real, strict=True):
-        whole_cells = min(length, LARGEST[checkpoint.dims]) // axis.stride * axis.stride
-        size.append(max(axis.min, whole_cells))
-    sample = _pair(checkpoint, network, image_of_size(checkpoint, tuple(size)))
+    real, size = tuple(checkpoint.sample.shape[1:]), _size(checkpoint)
+    sample = _pair(checkpoint, network, image_of_size(checkpoint, size))
     test = _most_reproducible(checkpoint, network, sample, tuple(axis.min for axis in tiles))
     samples = Samples(
         folder / "test_input.npy",
@@ -79,6 +95,15 @@ def write_samples(checkpoint: Checkpoint, folder: Path) -> Samples:
     samples.sample_input.write_bytes(_tiff(sample.image[0].astype(checkpoint.image_dtype)))
     samples.sample_output.write_bytes(_tiff(sample.probabilities[0]))
     return samples
+
+
+def _size(checkpoint: Checkpoint) -> tuple[int, ...]:
+    """Return the size of the sample image: whole cells of the sample, and no less than the smallest tile."""
+    size = []
+    for axis, length in zip(tiling(checkpoint.geometry), checkpoint.sample.shape[1:], strict=True):
+        whole_cells = min(length, LARGEST[checkpoint.dims]) // axis.stride * axis.stride
+        size.append(max(axis.min, whole_cells))
+    return tuple(size)
 
 
 @dataclass(frozen=True)

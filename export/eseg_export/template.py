@@ -50,6 +50,7 @@ class PackageTemplate:
 
     path: Path
     texts: Texts
+    built_in: str | None = None  # its name, where it is none of a person's own
 
     def fill(self, words: Mapping[str, str]) -> Texts:
         """Return the texts with their `$words` replaced.
@@ -74,7 +75,7 @@ class PackageTemplate:
 def load_template(name: str) -> PackageTemplate:
     """Return a template by its built-in name, such as `em2d`, or by the path of its YAML file."""
     if name.endswith((".yaml", ".yml")):
-        path = Path(name)
+        path, built_in = Path(name), None
     else:
         folder = Path(str(files(_BUILT_IN)))
         known = sorted(file.stem for file in folder.glob("*.yaml"))
@@ -82,8 +83,8 @@ def load_template(name: str) -> PackageTemplate:
             near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
             hint = f"did you mean {near[0]}?" if near else f"built in are {', '.join(known)}"
             raise ConfigError(f"{name} is not a template; {hint} Or give the path of a .yaml file")
-        path = folder / f"{name}.yaml"
-    return PackageTemplate(path, load_statements(path, Texts))
+        path, built_in = folder / f"{name}.yaml", name
+    return PackageTemplate(path, load_statements(path, Texts), built_in)
 
 
 def _fill(value: Any, words: Mapping[str, str], path: Path) -> Any:

@@ -9,7 +9,7 @@ from itertools import product
 from math import prod
 
 from eseg_export.consumer_tiles import DeclaredAxis, cut_by_ilastik, kept_share
-from eseg_zoo.model.dense import AxisGeometry, Geometry
+from eseg_zoo.model.architecture import AxisGeometry, Geometry
 
 # With `step: 8` (the stride) every tile would start on the network's grid of 8 pixels, where tiles and whole image
 # agree to 1e-7, but an image of 301 x 411 would be refused: sizes must be min + n * step, and the network takes any.

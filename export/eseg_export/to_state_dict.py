@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 from io import BytesIO
 from pathlib import Path
 
@@ -10,7 +12,10 @@ from bioimageio.spec.model.v0_5 import ArchitectureFromFileDescr, Identifier, Py
 from bioimageio.spec.utils import get_sha256
 
 from eseg_zoo.checkpoint import Checkpoint
+from eseg_zoo.model import architecture as shape_module
 from eseg_zoo.model import dense
+
+_IMPORT = re.compile(r"^from eseg_zoo\.model\.architecture import .*\n+", re.MULTILINE)
 
 
 def to_state_dict(checkpoint: Checkpoint, folder: Path) -> PytorchStateDictWeightsDescr:
@@ -19,7 +24,7 @@ def to_state_dict(checkpoint: Checkpoint, folder: Path) -> PytorchStateDictWeigh
     file = BytesIO()
     torch.save({name: value.clone() for name, value in checkpoint.segmenter_state.items()}, file)
     weights.write_bytes(file.getvalue())
-    architecture.write_bytes(Path(dense.__file__).read_bytes())
+    architecture.write_text(network_source(), encoding="utf-8")
     return PytorchStateDictWeightsDescr(
         source=weights,
         sha256=get_sha256(weights),
@@ -31,3 +36,11 @@ def to_state_dict(checkpoint: Checkpoint, folder: Path) -> PytorchStateDictWeigh
         ),
         pytorch_version=Version(torch.__version__.split("+")[0]),
     )
+
+
+def network_source() -> str:
+    """Return the code of the network in one file: that of its shape stands where `dense.py` imports it."""
+    _, _, shape = inspect.getsource(shape_module).partition("from __future__ import annotations\n")
+    source, count = _IMPORT.subn(lambda _: shape.lstrip("\n") + "\n\n", inspect.getsource(dense))
+    assert count == 1, "dense.py imports its shape in one line"
+    return source

@@ -19,7 +19,6 @@ from eseg_export.template import PackageTemplate, Texts
 from eseg_export.tiling import tiling
 from eseg_export.verify import SIZES, TOLERANCE, Measurement
 from eseg_zoo.checkpoint import Checkpoint
-from eseg_zoo.colours import class_colours
 from eseg_zoo.errors import ConfigError
 from eseg_zoo.images.channels import default_names, tell_count
 
@@ -148,7 +147,6 @@ def _block(checkpoint: Checkpoint) -> int:
 
 
 def _classes_table(checkpoint: Checkpoint) -> str:
-    colours = class_colours(len(checkpoint.classes))
     labelled = checkpoint.training.labelled_pixels
     rows = [
         (
@@ -157,9 +155,9 @@ def _classes_table(checkpoint: Checkpoint) -> str:
             one.value,
             f"{labelled.get(one.name, 0):,}",
             f"{100 * one.frequency:.3g} %",
-            f"`{colour}`",
+            f"`{one.colour}`",
         )
-        for index, (one, colour) in enumerate(zip(checkpoint.classes, colours, strict=True))
+        for index, one in enumerate(checkpoint.classes)
     ]
     return table(("channel", "class", "label value", "labelled pixels", "assumed frequency", "colour"), rows)
 

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from eseg_zoo.config import PRESETS, NetworkSettings
-from eseg_zoo.model.dense import Architecture, BlurPool
+from eseg_zoo.model.architecture import Architecture
+from eseg_zoo.model.dense import BlurPool
 from multiply_adds import SIDE, bytes_written, multiply_adds, prediction_cost, training_cost
 
 

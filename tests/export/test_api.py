@@ -47,10 +47,10 @@ def test_models_and_cards_may_be_paths_texts_and_objects(
 ) -> None:
     made: list[tuple[Checkpoint, Story]] = []
 
-    def make(checkpoint: Checkpoint, story: Story, folder: Path, *_: object) -> tuple[Path, tuple[()], tuple[()]]:
+    def make(checkpoint: Checkpoint, story: Story, folder: Path, *_: object) -> package.Package:
         made.append((checkpoint, story))
         (folder / "package.zip").write_bytes(b"made")
-        return folder / "package.zip", (), ()
+        return package.Package(folder / "package.zip", (), (), [])
 
     monkeypatch.setattr(package, "_make", make)
     path = tmp_path / "card.yaml"

@@ -22,7 +22,8 @@ from torch import Tensor
 
 from eseg_zoo.checkpoint import Checkpoint
 from eseg_zoo.errors import ExportError
-from eseg_zoo.model.dense import AxisGeometry, DenseSegmenter
+from eseg_zoo.model.architecture import AxisGeometry
+from eseg_zoo.model.dense import DenseSegmenter
 
 pytestmark = pytest.mark.slow  # every fault is an export
 

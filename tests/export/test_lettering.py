@@ -42,7 +42,9 @@ def test_names_in_any_script_are_drawn_without_a_warning(checkpoint: Checkpoint,
     samples = write_samples(checkpoint, tmp_path)
     for first in range(0, len(SCRIPTS) - 2, 3):
         names = SCRIPTS[first : first + 3]
-        draw_cover(samples, names, tmp_path / "cover.png")  # a missing letter is a warning, and that an error here
+        draw_cover(
+            samples, named(checkpoint, *names).classes, tmp_path / "cover.png"
+        )  # a missing letter is a warning, and that an error here
         draw_validation(samples, named(checkpoint, *names), tmp_path / "validation.png")
         with Image.open(tmp_path / "cover.png") as picture:
             assert picture.size == (800, 400)
@@ -92,7 +94,8 @@ def test_long_names_are_cut_and_stay_apart() -> None:
 
 def test_a_legend_of_long_names_leaves_the_picture_visible(checkpoint: Checkpoint, tmp_path: Path) -> None:
     samples = write_samples(checkpoint, tmp_path)
-    draw_cover(samples, tuple(f"{letter} membrane of the mitochondrion" * 3 for letter in "abc"), tmp_path / "c.png")
+    long = named(checkpoint, *(f"{letter} membrane of the mitochondrion" * 3 for letter in "abc"))
+    draw_cover(samples, long.classes, tmp_path / "c.png")
     with Image.open(tmp_path / "c.png") as picture:
         right = np.asarray(picture.convert("RGB"))[:, 400:].astype(int)
     whitish = (right.min(2) > 215).mean()  # the legend's background lies over the classes

@@ -158,13 +158,13 @@ def test_a_pixel_size_that_is_not_known_is_said_to_be_so(checkpoint: Checkpoint,
 
 
 def test_pictures_show_names_with_dollar_signs(checkpoint: Checkpoint, tmp_path: Path) -> None:
-    named = replace(checkpoint, classes=tuple(Class(name, 1, 1 / 3) for name in ("$a^$", "b$", "c")))
+    named = replace(checkpoint, classes=tuple(Class(name, 1, 1 / 3, "#0072B2") for name in ("$a^$", "b$", "c")))
     image = np.zeros((1, 1, 16, 16), np.float32)
     unused = tmp_path / "unused"
     probabilities = np.repeat(image, 3, 1)
     rounding = reproducibility(nn.Identity(), probabilities, probabilities)
     samples = Samples(unused, unused, unused, unused, image, probabilities, (16, 16), rounding)
-    draw_cover(samples, named.class_names, tmp_path / "cover.png")
+    draw_cover(samples, named.classes, tmp_path / "cover.png")
     draw_validation(samples, named, tmp_path / "validation.png")
     assert (tmp_path / "cover.png").exists()
 

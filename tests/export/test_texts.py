@@ -19,7 +19,7 @@ from eseg_export.words import describing_words, tell
 from eseg_zoo.checkpoint import Checkpoint
 from eseg_zoo.colours import class_colours
 from eseg_zoo.errors import ConfigError
-from eseg_zoo.model.dense import AxisGeometry
+from eseg_zoo.model.architecture import AxisGeometry
 
 from .conftest import MakeCheckpoint
 

@@ -128,7 +128,7 @@ def test_old_versions_state_axes_by_rule_or_by_name_alone(tmp_path: Path, versio
 def test_axes_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     path = write_ome_zarr(tmp_path / "v.ome.zarr")
     edit(path, lambda a: first(a)["axes"][0].update(name="wavelength"))
-    assert "has the axes wavelength, y, x; each must be one of t, c, z, y, x" in refusal(path)
+    assert "has the axes 'wavelength, y, x'; each must be one of t, c, z, y, x" in refusal(path)
     edit(path, lambda a: first(a)["axes"].pop(0))
     assert "has shape (4, 20, 30), but the stated axes are yx" in refusal(path)
 

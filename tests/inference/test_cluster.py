@@ -48,7 +48,7 @@ def predict(
 def test_a_worker_that_is_killed_half_way_changes_nothing(folder: Path) -> None:
     expected = predict(folder, "here.ome.zarr", Computing(tile=16))
     with (
-        LocalCluster(n_workers=2, threads_per_worker=2, dashboard_address=None) as workers,
+        LocalCluster(n_workers=2, threads_per_worker=2, dashboard_address="localhost:0") as workers,
         Client(workers, set_as_default=False) as client,
     ):
         victims = list(client.run(os.getpid).values())
@@ -71,6 +71,11 @@ def test_workers_of_this_machine_give_the_same_bytes_and_pass_on_errors(folder: 
     np.save(folder / "v.npy", pixels)
     with pytest.raises(InputError, match="NaN or infinite pixels, the first at t=0, z=2, y=70, x=3"):
         predict(folder, "wrong.ome.zarr", Computing(workers=1, tile=32))
+
+
+def test_two_commands_have_workers_at_the_same_time() -> None:
+    with open_executor(None, 1), open_executor(None, 1):  # a warning, such as of a port that is taken, is an error here
+        pass
 
 
 def test_a_scheduler_that_does_not_answer_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -126,7 +131,7 @@ def test_chunks_side_by_side_in_one_process_give_the_same_bytes(folder: Path, mo
 
 def test_a_scheduler_without_workers_is_said_and_waited_for(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     expected = predict(folder, "here.ome.zarr", Computing(tile=32))
-    with LocalCluster(n_workers=0, dashboard_address=None) as workers:
+    with LocalCluster(n_workers=0, dashboard_address="localhost:0") as workers:
         late = threading.Timer(2, lambda: workers.scale(1))
         late.start()
         try:

@@ -28,7 +28,8 @@ from eseg_zoo.inference.tiles import (
     tile_size,
     tiles_of,
 )
-from eseg_zoo.model.dense import Architecture, StandardisedConvolution
+from eseg_zoo.model.architecture import Architecture
+from eseg_zoo.model.dense import StandardisedConvolution
 from eseg_zoo.patches.geometry import Symmetry
 
 CPU = torch.device("cpu")

@@ -16,6 +16,7 @@ from eseg_zoo.images import blocks
 from eseg_zoo.images.image import Image
 from eseg_zoo.images.opening import open_image
 from eseg_zoo.labels.label_image import LabelImage
+from eseg_zoo.labels.opening import LabelReading, given_labels, open_labels
 
 CLASSES = {7: "membrane", 3: "cytoplasm", 200: "mitochondrion"}
 
@@ -26,7 +27,15 @@ def labels_of(
 ) -> LabelImage:  # fmt: skip
     of = open_image(values if image is None else image, axes=image_axes or axes, name="raw.tif")
     found = open_image(values, axes=axes, name="strokes.tif")
-    return LabelImage.of(found, of, classes=classes, unlabelled=unlabelled, dims=dims)
+    return opened(found, of, classes=classes, unlabelled=unlabelled, dims=dims)
+
+
+def opened(
+    pixels: Image, image: Image, *, classes: Mapping[int, str] = CLASSES, unlabelled: int = 0, dims: int = 2
+) -> LabelImage:
+    """The labels in one label image."""
+    (found,) = open_labels([image], given_labels(pixels, 1), LabelReading(classes, unlabelled, dims))
+    return found
 
 
 def whole(labels: LabelImage, number: int = 0) -> list[Any]:
@@ -116,13 +125,13 @@ def test_chunks_of_a_zarr_that_were_never_written_are_not_read(
         return read(self, region)
 
     monkeypatch.setattr(Image, "read", noted)
-    found = LabelImage.of(pixels, image, classes=CLASSES, unlabelled=0, dims=dims).anchors()
+    found = opened(pixels, image, classes=CLASSES, unlabelled=0, dims=dims).anchors()
     places = np.concatenate([one.places for one in found])
     assert places.tolist() == [[2, 9, x] if dims == 2 else [0, 2, 9, x] for x in (3, 4, 5)]
     assert len(regions) == 1
     regions.clear()
     with pytest.raises(InputError, match="which has no class name"):  # what was never written is 0, which is no class
-        LabelImage.of(pixels, image, classes=CLASSES, unlabelled=255, dims=dims).anchors()
+        opened(pixels, image, classes=CLASSES, unlabelled=255, dims=dims).anchors()
     assert len(regions) == 1
 
 
@@ -147,15 +156,18 @@ def test_labels_may_have_axes_of_length_1(
     np.save(tmp_path / "labels.npy", values)
     of = open_image(np.zeros(image), axes=axes)
     pixels = open_image(tmp_path / "labels.npy", usual_axes=axes.replace("c", ""))
-    found = LabelImage.of(pixels, of, classes=CLASSES, unlabelled=0, dims=2)
+    found = opened(pixels, of, classes=CLASSES, unlabelled=0, dims=2)
     indices = np.array([whole(found, number) for number in range(len(found.sections))])
     np.testing.assert_array_equal(indices.ravel(), np.select([values.ravel() == 7, values.ravel() == 3], [0, 1], -1))
 
 
-def test_labels_of_one_slice_of_a_stack_are_told_what_is_expected() -> None:
+def test_labels_of_a_part_of_an_image_are_told_how_to_say_which() -> None:
     with pytest.raises(InputError) as caught:
-        labels_of(np.zeros((4, 5), np.uint8), "yx", np.zeros((14, 4, 5)), "zyx", unlabelled=9)
-    assert str(caught.value).endswith(": it is one slice, but all 14 are expected, with 9 where nothing is labelled")
+        labels_of(np.zeros((4, 5), np.uint8), "yx", np.zeros((14, 4, 5)), "zyx")
+    assert str(caught.value).endswith(
+        ": if it is a part of the image, say at which of its pixels it begins, as in labels: {file: strokes.tif, "
+        "offset: {z: 0}} for the first"
+    )
     with pytest.raises(InputError) as caught:
         labels_of(np.zeros((4, 6), np.uint8), "yx", np.zeros((14, 4, 5)), "zyx")
-    assert "expected" not in str(caught.value)
+    assert "offset" not in str(caught.value)

@@ -16,10 +16,8 @@ from torch import Tensor, nn
 
 from eseg_zoo.config import NetworkSettings
 from eseg_zoo.model.dense import (
-    Architecture,
     BlurPool,
     DenseSegmenter,
-    Geometry,
     ResidualBlock,
     StandardisedConvolution,
     TopLevel,
@@ -174,29 +172,6 @@ def test_margin_is_exactly_what_a_cell_depends_on(case: str) -> None:
             line = torch.zeros_like(image, dtype=torch.bool)
             line[(..., *(slice(edge, edge + 1) if other == axis else s for other, s in enumerate(sees)))] = True
             assert change(line) > 1e-9, f"axis {axis}: the margin is wider than needed at {edge}"
-
-
-def test_equal_shapes_are_equal_whatever_sequences_they_were_given_in() -> None:
-    shape = Architecture(**PLANE)
-    assert shape == Architecture(**PLANE | {"filters": (6, 8, 10), "strides": ((2, 2),) * 3})
-    assert hash(shape) == hash(Architecture(**PLANE))
-    assert shape.arguments() == PLANE  # in lists, as a package has them
-    assert shape.geometry == DenseSegmenter.of(shape).geometry == DenseSegmenter(**PLANE).geometry
-
-
-def test_margin_of_three_levels_is_the_sum_worked_by_hand() -> None:
-    # Coarsest to finest: latents 2; block of level 3: 2 + 2, pooled 2 * 4 + 1 = 9; level 2: 2 * 11 + 1 = 23;
-    # level 1: 2 * 25 + 1 = 51; stem: 51 + 1.
-    geometry = Geometry.of([[2, 2]] * 3, [[3, 3]] * 3)
-    assert geometry.margin == (52, 52)
-    assert geometry.stride == (8, 8)
-
-
-def test_geometry_of_anisotropic_levels_differs_by_axis() -> None:
-    geometry = Geometry.of([[1, 2, 2], [2, 2, 2]], [[1, 3, 3], [3, 3, 3]])
-    assert geometry.stride == (2, 4, 4)
-    # z: latents 1, block 1 + 2, pooled 2 * 3 + 1; no pooling and no kernel at full depth.
-    assert geometry.margin == (7, 24, 24)
 
 
 def test_a_shift_by_whole_cells_shifts_the_result() -> None:

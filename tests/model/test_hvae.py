@@ -12,7 +12,7 @@ from torch import Tensor
 
 from eseg_zoo.config import LossWeights
 from eseg_zoo.losses import Anchors, loss_terms
-from eseg_zoo.model.dense import Architecture
+from eseg_zoo.model.architecture import Architecture
 from eseg_zoo.model.hvae import HVAE, Generation
 from eseg_zoo.patches.anchors import AnchorSet
 from eseg_zoo.patches.geometry import PatchGeometry

@@ -25,6 +25,7 @@ from eseg_zoo.checkpoint import Checkpoint
 from eseg_zoo.config import Run
 from eseg_zoo.errors import EsegError
 from eseg_zoo.training.run import train_run
+from training.interruptions import rows_but_times
 from training.runs import run_in, write_inputs
 
 SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
@@ -95,6 +96,8 @@ def differences(found: Path, expected: Path) -> list[str]:
     lines = [key for key, value in other.segmenter_state.items() if not torch.equal(one.segmenter_state[key], value)]
     if one.training.validation != other.training.validation or one.training.steps != other.training.steps:
         lines.append("figures")
+    if rows_but_times(found) != rows_but_times(expected):
+        lines.append("log")
     for stage in STAGES:
         ends = [torch.load(out / stage / "last.ckpt", weights_only=True) for out in (found, expected)]
         ours, theirs = (end["state_dict"] for end in ends)

@@ -16,11 +16,9 @@ from lightning.pytorch.utilities import rank_zero_only
 from eseg_zoo.checkpoint import Checkpoint
 from eseg_zoo.config import TrainingSettings
 from eseg_zoo.errors import ConfigError
-from eseg_zoo.patches.geometry import PatchGeometry
-from eseg_zoo.training.estimate import Estimate, step_cost, told_time
 from eseg_zoo.training.processes import counted, is_first, require_environment
-from eseg_zoo.training.run import _with_preset, plans, train_run
-from training.runs import SEMI_SUPERVISED, run_in, write_run
+from eseg_zoo.training.run import _with_preset, train_run
+from training.runs import run_in, write_run
 
 SHORT = {"steps": 2, "epoch_steps": 1, "batch_size": 2, "accelerator": "cpu"}
 VARIABLES = (
@@ -53,7 +51,7 @@ def test_the_variables_of_another_program_leave_a_training_of_one_process_alone(
     assert done.stdout.splitlines()[-1].endswith("model.pt")
     assert "2 of 2 steps in" in done.stderr
     assert f"eseg predict {inputs / 'out' / 'model.pt'} IMAGE" in done.stderr
-    assert "Stage" not in done.stderr, "too short for an estimate"
+    assert "as its first steps show" not in done.stderr, "too short for it"
     assert "nan" not in (done.stderr + done.stdout).lower()
 
 
@@ -117,21 +115,6 @@ def test_pixels_of_every_type_end_in_a_model_that_loads(inputs: Path, kind: str)
     assert np.dtype(model.image_dtype).kind in "iuf"
 
 
-def test_the_whole_time_follows_from_the_steps_and_what_they_cost() -> None:
-    estimate = Estimate({"supervised": (100, 2.0), "semi_supervised": (50, 6.0)})
-    assert estimate.seconds("supervised", 10, 0.5) == 90 * 0.5 + 50 * 3 * 0.5
-    assert estimate.seconds("semi_supervised", 10, 0.5) == 40 * 0.5
-
-
-def test_a_step_costs_what_its_patches_hold(inputs: Path) -> None:
-    run = run_in(inputs, training=SHORT, semi_supervised=SEMI_SUPERVISED)
-    first, second = plans(run)
-    geometry = PatchGeometry((8, 8), (52, 52))
-    labelled, wide = 112 * 112, (2 * 8 + 104) ** 2
-    assert step_cost(first, run, geometry) == 2 * labelled * 3
-    assert step_cost(second, run, geometry) == 4 * labelled * 3 + 2 * wide * (3 + 1)
-
-
 @pytest.mark.parametrize(
     ("device", "preset", "reason"), [("cpu", "small", "training is on a CPU"), ("cuda", "default", "has a GPU")]
 )
@@ -146,23 +129,3 @@ def test_the_machine_chooses_the_preset_where_none_is_given_and_that_is_said(
     assert found == run_in(inputs, preset=preset, network={"latents": 5, "dims": 2}, training={"steps": 7})
     assert reason in caplog.text
     assert _with_preset(found, None) is found
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(0.2, "1 second"), (40, "40 seconds"), (840, "14 minutes"), (12600, "3.5 hours")],
-)
-def test_times_are_told_in_words(seconds: float, text: str) -> None:
-    assert told_time(seconds) == text
-
-
-def test_the_first_steps_tell_the_whole_time(inputs: Path, caplog: pytest.LogCaptureFixture) -> None:
-    run = run_in(inputs, training=SHORT | {"steps": 8, "epoch_steps": 4}, semi_supervised=SEMI_SUPERVISED)
-    with caplog.at_level("INFO", "eseg_zoo"):
-        train_run(run)
-    told = [text for text in caplog.messages if text.startswith(("Training a", "Stage", "Measuring", "Writing"))]
-    assert told[0].startswith("Training a 2D network (preset small) on the CPU")
-    assert told[0].endswith("in 2 stages: supervised, at most 8 steps; semi-supervised, at most 6 steps.")
-    assert told[1].startswith("Stage 1 of 2, supervised: about ")
-    assert told[-2].startswith("Measuring how frequent each class is")
-    assert told[-1] == f"Writing {inputs / 'out' / 'model.pt'}."

@@ -26,7 +26,8 @@ from eseg_zoo.training.paper import (
     latents_of,
     paper_optimisation,
 )
-from eseg_zoo.training.run import plans, train_run
+from eseg_zoo.training.plans import plans
+from eseg_zoo.training.run import train_run
 from eseg_zoo.training.stages import Stage
 from training.runs import network_of, run_in, source_of
 

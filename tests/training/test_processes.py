@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import csv
 import multiprocessing
 import subprocess
 import sys
@@ -19,11 +18,13 @@ import torch
 from eseg_zoo.checkpoint import Checkpoint
 from eseg_zoo.config import TrainingSettings, load_run
 from eseg_zoo.errors import ConfigError
+from eseg_zoo.metrics_file import read_metrics
 from eseg_zoo.model.latent import Gaussian
 from eseg_zoo.patches.source import Batch
 from eseg_zoo.progress import Progress, Watch
 from eseg_zoo.training.batches import StepBatch, StepBatches
-from eseg_zoo.training.fit import Reporting, wanted_workers
+from eseg_zoo.training.callbacks import Reporting
+from eseg_zoo.training.fit import wanted_workers
 from eseg_zoo.training.run import train_run
 from training.runs import SEMI_SUPERVISED, write_run
 
@@ -57,8 +58,7 @@ def settings(**changes: Any) -> dict[str, Any]:
 
 
 def losses(out: Path, stage: str = "supervised") -> list[float]:
-    with (out / stage / "metrics.csv").open(encoding="utf-8") as log:
-        return [float(line["train/loss"]) for line in csv.DictReader(log) if line["train/loss"]]
+    return [row["train/loss"] for row in read_metrics(out) if row["stage"] == stage]
 
 
 def train_apart(folder: Path, *options: str, **changes: Any) -> Path:
@@ -203,7 +203,7 @@ def test_the_loss_that_is_told_is_that_of_a_batch_and_not_its_share_of_a_step() 
 def test_half_precision_trains_to_about_the_same_loss(inputs: Path) -> None:
     found = {}
     for precision in ("32-true", "bf16-mixed"):
-        training = settings(batch_size=8, precision=precision, learning_rate=0.001)
+        training = settings(batch_size=8, precision=precision, learning_rate=0.0005)
         run = load_run(write_run(inputs, training=training, semi_supervised=SEMI_SUPERVISED, out=f"out-{precision}"))
         out = train_run(run).parent
         found[precision] = torch.tensor(losses(out))
@@ -220,7 +220,6 @@ def test_a_precision_that_needs_a_gpu_is_refused_without_one(inputs: Path) -> No
 
 def test_the_log_has_the_share_of_time_that_steps_waited_for_batches(inputs: Path) -> None:
     out = train_run(load_run(write_run(inputs, training=settings(batch_size=4)))).parent
-    with (out / "supervised" / "metrics.csv").open(encoding="utf-8") as log:
-        shares = [float(line["train/waiting"]) for line in csv.DictReader(log) if line["train/waiting"]]
+    shares = [row["train/waiting"] for row in read_metrics(out)]
     assert len(shares) == 4
     assert all(0 < share < 1 for share in shares)

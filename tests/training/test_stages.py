@@ -146,18 +146,6 @@ def test_noise_is_drawn_where_the_network_is(inputs: Path) -> None:
 # ---------------------------------------------------------------------------------------------------- whole trainings
 
 
-def test_a_whole_training_in_two_stages_logs_each(inputs: Path) -> None:
-    training = {"steps": 2, "epoch_steps": 2, "batch_size": 4, "accelerator": "cpu"}
-    out = train_run(run_of(inputs, training=training, semi_supervised=SEMI_SUPERVISED | {"steps": 2})).parent
-    columns = {}
-    for stage in ("supervised", "semi_supervised"):
-        columns[stage] = set((out / stage / "metrics.csv").read_text(encoding="utf-8").splitlines()[0].split(","))
-    terms = {"train/loss", "train/cross_entropy", "train/contrastive", "train/inpainting", "train/kl", "train/waiting"}
-    assert terms | {"val/soft_dice"} <= columns["supervised"]
-    more = {"train/pseudo_labels", "train/unlabelled_inpainting", "train/unlabelled_kl"}
-    assert columns["semi_supervised"] == columns["supervised"] | more
-
-
 def test_the_stages_train_one_network(inputs: Path) -> None:
     """The second stage begins with the weights that the first one ended with."""
     still = {"steps": 2, "epoch_steps": 2, "batch_size": 2, "accelerator": "cpu", "learning_rate": 1e-12}

@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from eseg_zoo.model.dense import Architecture, Classifier
+from eseg_zoo.model.architecture import Architecture
+from eseg_zoo.model.dense import Classifier
 from eseg_zoo.training.teacher import Teacher
 
 PLANE = Architecture(2, 1, 3, [4, 6], 2, [[2, 2]] * 2, [[3, 3]] * 2)

@@ -15,7 +15,7 @@ from eseg_zoo.api import Model
 from eseg_zoo.checkpoint import Checkpoint
 from eseg_zoo.config import load_run
 from eseg_zoo.errors import InputError
-from eseg_zoo.model.dense import Geometry
+from eseg_zoo.model.architecture import Geometry
 from eseg_zoo.training.data import read_training_data
 from eseg_zoo.training.finish import sample_size
 from eseg_zoo.training.run import train_run
@@ -125,7 +125,7 @@ def test_a_voxel_size_that_nobody_stated_is_told_once(
 ) -> None:
     with caplog.at_level(logging.WARNING):
         read_training_data(load_run(write_volume(tmp_path, (4, 30, 34), voxel_size=voxel_size)))
-    messages = [record.getMessage() for record in caplog.records]
+    messages = [record.getMessage() for record in caplog.records if "voxel" in record.getMessage()]
     assert len(messages) == bool(told)
     assert not told or f"does not say how large a voxel is along {told}:" in messages[0]
 
@@ -133,7 +133,7 @@ def test_a_voxel_size_that_nobody_stated_is_told_once(
 def test_planes_need_no_voxel_size(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         read_training_data(load_run(write_volume(tmp_path, (4, 30, 34), network={"width": 4, "latents": 2})))
-    assert caplog.records == []
+    assert "voxel" not in caplog.text
 
 
 @pytest.mark.parametrize(

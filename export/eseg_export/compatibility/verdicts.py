@@ -43,7 +43,7 @@ def _findings(rule: Rule, package: FinishedPackage, consumer: Consumer) -> Seque
     """Return what the rule finds; a description that lacks what every rule may expect is a fault of its own."""
     try:
         return list(rule(package, consumer))
-    except (LookupError, TypeError, ValueError, AttributeError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         why = f"{RDF} is incomplete: {type(error).__name__} {error} ({rule.__name__})"
         return [Finding(Outcome.DOES_NOT, why, fault=True)]
 

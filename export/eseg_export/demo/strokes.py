@@ -35,6 +35,24 @@ def sparse_strokes(truth: Bytes, *, fraction: float, rng: np.random.Generator) -
     return strokes[:, margin:-margin, margin:-margin].copy()
 
 
+def stroke_at(section: Bytes, start: tuple[int, int], rng: np.random.Generator, *, tries: int = 20) -> Stroke:
+    """Return the stroke (y, x of each pixel) that a person paints from `start` on in a section (y, x) of the truth.
+
+    It keeps inside the class that is there, and is 8 to 25 px long; where none of some tries has the room for 8 px it
+    is the longest of them.
+    """
+    margin = AHEAD + 1
+    padded = np.pad(section, margin)
+    begin = start[0] + margin, start[1] + margin
+    depth = np.where(padded == padded[begin], _depth(padded), 0)
+    length, longest = int(rng.integers(LENGTHS[0], LENGTHS[1] + 1)), list[tuple[int, int]]()
+    for _ in range(tries):
+        longest = max(longest, _walk(depth, begin, length, rng), key=len)
+        if len(longest) >= LENGTHS[0]:
+            break
+    return [(y - margin, x - margin) for y, x in longest]
+
+
 def _depth(section: Bytes) -> Reals:
     """Return how deep each pixel lies in its class: 1 at the edge, at most 3, where a line is free to wander."""
     edge = ndimage.maximum_filter(section, 3) != ndimage.minimum_filter(section, 3)

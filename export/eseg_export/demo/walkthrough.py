@@ -22,7 +22,7 @@ from eseg_export.demo import Kind
 from eseg_export.demo.em import em_phantom
 from eseg_export.demo.fluorescence import CHANNELS, fluorescence_phantom
 from eseg_export.demo.phantom import Phantom
-from eseg_export.demo.report import DemoFigures, write_report
+from eseg_export.demo.report import write_report
 from eseg_export.demo.strokes import sparse_strokes
 from eseg_zoo.console import plain_console
 from eseg_zoo.errors import EsegError
@@ -142,20 +142,6 @@ def walk_through(kind: Kind, out: Path, *, seed: int, steps: int, force: bool) -
         "eseg-export", "--ckpt", model, "--template", sample.template, "--evaluation", out / "evaluation.json",
         "--out", package, *replace,
     )  # fmt: skip
-    maps = out / "maps"
-    figures = DemoFigures(
-        title=sample.title,
-        phantom=phantom,
-        channels=sample.channels,
-        strokes=tifffile.imread(out / "strokes.tif"),
-        prediction=tifffile.imread(maps / "volume_classes.ome.tif").reshape(SHAPE),
-        uncertainty=tifffile.imread(maps / "volume_uncertainty.ome.tif").reshape(SHAPE),
-        unseen=SHAPE[0] - 1,
-        training=TRAINING_SLICES // 2,
-        evaluation=json.loads((out / "evaluation.json").read_text(encoding="utf-8")),
-        reliability=out / "reliability.png",
-        metrics=[out / "training" / stage / "metrics.csv" for stage in ("supervised", "semi_supervised")],
-        package=package,
-    )
-    difference = write_report(report, figures, model)
-    return Walk(report, figures.evaluation["mean_dice"], difference, time.monotonic() - started)
+    difference = write_report(report, out, phantom, title=sample.title, unseen=SHAPE[0] - 1)
+    figures = json.loads((out / "evaluation.json").read_text(encoding="utf-8"))
+    return Walk(report, figures["mean_dice"], difference, time.monotonic() - started)

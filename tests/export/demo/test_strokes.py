@@ -1,10 +1,12 @@
 """Strokes look as if a person had painted them, and label what they should."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from eseg_export.demo.em import em_phantom
 from eseg_export.demo.phantom import Phantom
-from eseg_export.demo.strokes import sparse_strokes
+from eseg_export.demo.strokes import sparse_strokes, stroke_at
 from scipy import ndimage
 
 EIGHT_NEIGHBOURS = np.zeros((3, 3, 3), bool)
@@ -78,3 +80,25 @@ def test_a_fraction_outside_its_range_is_refused_with_its_value(phantom: Phantom
 def test_a_truth_without_a_z_axis_is_refused_with_its_shape(phantom: Phantom) -> None:
     with pytest.raises(ValueError, match=r"truth has the shape \(256, 256\); it must be \(z, y, x\)"):
         sparse_strokes(phantom.truth[0], fraction=0.01, rng=np.random.default_rng(0))
+
+
+def test_a_stroke_from_a_place_keeps_inside_its_class(phantom: Phantom) -> None:
+    rng, section = np.random.default_rng(2), phantom.truth[3]
+    for y, x in rng.integers(0, 256, (60, 2)).tolist():
+        path = stroke_at(section, (y, x), rng)
+        assert path[0] == (y, x)
+        assert {int(section[place]) for place in path} == {int(section[y, x])}
+        assert len(path) == len(set(path)) <= 25
+        assert all(max(abs(a - c), abs(b - d)) == 1 for (a, b), (c, d) in pairwise(path))
+
+
+def test_a_stroke_from_the_corner_of_an_image_stays_in_it() -> None:
+    path = stroke_at(np.ones((30, 30), np.uint8), (0, 0), np.random.default_rng(0))
+    assert len(path) >= 8
+    assert min(min(place) for place in path) == 0
+
+
+def test_where_there_is_no_room_a_stroke_is_as_long_as_it_can_be() -> None:
+    section = np.ones((20, 20), np.uint8)
+    section[10, 8:11] = 2
+    assert 1 <= len(stroke_at(section, (10, 9), np.random.default_rng(0))) <= 3

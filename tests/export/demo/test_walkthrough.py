@@ -33,7 +33,7 @@ def test_inputs_are_a_run_with_its_volume_strokes_and_truth(
         image.read().squeeze(), phantom.image.swapaxes(0, 1).squeeze() if sample.channels else phantom.image
     )
     assert image.voxel_size == pytest.approx(dict(zip("zyx", sample.voxel_size, strict=True)))
-    strokes = tifffile.imread(run.labels[0])
+    strokes = tifffile.imread(run.labels[0][0].file)
     painted = strokes > 0
     np.testing.assert_array_equal(strokes[painted], phantom.truth[painted])
     assert not painted[TRAINING_SLICES:].any()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from eseg_export.composite import COLOURS, composite, legend
+
+from eseg_zoo.composite import COLOURS, channel_colours, composite
 
 RAMP = np.linspace(100, 300, 201, dtype=np.float32).reshape(1, 201)  # percentiles 0.5 and 99.5 are 101 and 299
 
@@ -43,8 +44,6 @@ def test_any_number_of_channels_stays_in_range(channels: int) -> None:
     assert 0 <= picture.min() <= picture.max() <= 1
 
 
-def test_the_legend_says_which_channel_has_which_colour() -> None:
-    assert legend(("nuclei", "cytoplasm")) == "nuclei magenta, cytoplasm green"
-    assert legend(("intensity",)) == legend(()) == ""
-    many = [f"c{number}" for number in range(len(COLOURS) + 1)]
-    assert legend(tuple(many)).endswith("c5 magenta")
+def test_the_colours_of_channels_have_names_and_come_again_after_the_last() -> None:
+    assert channel_colours(("nuclei", "cytoplasm")) == [("magenta", "#FF00FF"), ("green", "#00FF00")]
+    assert channel_colours(range(len(COLOURS) + 1))[-1] == ("magenta", "#FF00FF")

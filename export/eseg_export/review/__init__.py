@@ -1,0 +1,1 @@
+"""What stands between a finished package and its acceptance by the zoo's reviewers; nothing is changed by looking."""

@@ -1,0 +1,400 @@
+"""The dock widget: what its parts ask for is done here, with the session, the project and the layers."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari.utils.notifications import show_error, show_info, show_warning
+from qtpy.QtCore import QEvent, QObject, Qt, QTimer
+from qtpy.QtWidgets import QFileDialog, QFrame, QGroupBox, QLabel, QMessageBox, QScrollArea, QVBoxLayout, QWidget
+
+from eseg_napari import classes as paint_classes
+from eseg_napari.chosen_image import choose
+from eseg_napari.classes_panel import ClassesPanel
+from eseg_napari.image_panel import ImagePanel
+from eseg_napari.layers import add_channels, add_image
+from eseg_napari.look_panel import LookPanel
+from eseg_napari.looking import Looker
+from eseg_napari.opening import Opened, open_path
+from eseg_napari.painting import Painter
+from eseg_napari.places import NextPlaces
+from eseg_napari.project import Project, short
+from eseg_napari.results import Results
+from eseg_napari.results_panel import ExportPanel, PredictPanel
+from eseg_napari.saving import Saver
+from eseg_napari.session import Session
+from eseg_napari.strokes import Count
+from eseg_napari.tasks import Tasks, tell_error
+from eseg_napari.training_panel import TrainingPanel
+from eseg_zoo.errors import EsegError, InputError, StoppedError
+
+if TYPE_CHECKING:
+    from eseg_zoo import LiveProgress
+
+COUNTED_AFTER = 0.4  # seconds after a stroke
+TAUGHT_AFTER = 1.5  # seconds after the last of several strokes
+LAST_CHANCE = 10.0  # seconds that a window which is closed waits for the model of its training
+
+
+class EsegWidget(QWidget):  # type: ignore[misc]
+    """Paint, train, look, export: the parts from top to bottom."""
+
+    def __init__(self, napari_viewer: Any):
+        super().__init__()
+        self.viewer, self.session = napari_viewer, Session()
+        self.tasks = Tasks(self)
+        self.counts: dict[int, Count] = {}
+        self._progress: LiveProgress | None = None
+        self._is_posted = self._is_closed = False
+        self.image, self.classes, self.training = ImagePanel(napari_viewer), ClassesPanel(), TrainingPanel()
+        self.look, self.predict, self.export = LookPanel(), PredictPanel(), ExportPanel()
+        self.painter = Painter(napari_viewer, self.choose_class)
+        self.looker = Looker(napari_viewer, self.session, self.look, self.painter, self.tasks)
+        self.places = NextPlaces(napari_viewer, self.session, self.look, self.painter, self.tasks)
+        self.results = Results(self)
+        self.folder = QLabel()
+        self.saver = Saver(self.session, self.tasks, self.folder.setText)
+        self.folder.setWordWrap(True)
+        self._lay_out()
+        self._connect()
+        self._counting, self._teaching = QTimer(self), QTimer(self)
+        self._counting.setSingleShot(True)
+        self._teaching.setSingleShot(True)
+        self._counting.timeout.connect(self._count)
+        self._teaching.timeout.connect(self._teach)
+        self.tasks.start(_import_slow_modules)
+        self._show_classes()
+        self._image_changed()
+
+    def _lay_out(self) -> None:
+        inner = QWidget()
+        column = QVBoxLayout(inner)
+        parts = (
+            ("1  Image", self.image), ("2  Classes: paint strokes of each", self.classes), ("3  Train", self.training),
+            ("4  Look", self.look), ("5  Predict all", self.predict), ("6  Export for the Model Zoo", self.export),
+        )  # fmt: skip
+        for title, panel in parts:
+            box = QGroupBox(title)
+            inside = QVBoxLayout(box)
+            inside.setContentsMargins(6, 4, 6, 6)
+            inside.addWidget(panel)
+            column.addWidget(box)
+        column.addWidget(self.folder)
+        column.addStretch(1)
+        scroll = QScrollArea()
+        scroll.setWidgetResizable(True)
+        scroll.setFrameShape(QFrame.Shape.NoFrame)
+        scroll.setWidget(inner)
+        outer = QVBoxLayout(self)
+        outer.setContentsMargins(0, 0, 0, 0)
+        outer.addWidget(scroll)
+        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setMinimumWidth(inner.minimumSizeHint().width() + scroll.verticalScrollBar().sizeHint().width() + 4)
+
+    def _connect(self) -> None:
+        self.image.changed.connect(self._image_changed)
+        self.image.opened.connect(self._ask_what_to_open)
+        self.classes.selected.connect(self._paint_with)
+        self.classes.renamed.connect(self._rename)
+        self.classes.recoloured.connect(self._recolour)
+        self.classes.added.connect(self._add_class)
+        self.classes.removed.connect(self._remove_class)
+        self.training.started.connect(self.train)
+        self.training.stopped.connect(self.stop)
+        self.training.dims_changed.connect(self._set_dims)
+        self.viewer.bind_key("n", lambda viewer: self.places.next(), overwrite=True)
+        self.viewer.bind_key("k", lambda viewer: self.look.button.toggle(), overwrite=True)
+
+    # The image
+
+    def open(self, path: Path, *, axes: str | None = None) -> None:
+        """Show what a path holds, and go on with what was done with it; it is read in a thread."""
+        self.image.facts.setText(f"Opening {path}…")
+        self.tasks.start(lambda task: open_path(path, axes=axes), self.show_opened, ended=self._tell_image)
+
+    def show_opened(self, opened: Opened) -> None:
+        """Show an image that was opened, with its classes, strokes and model."""
+        self.close_training()
+        self.saver.save_now()
+        self.saver.project = None
+        self.session.strokes = self.session.painted_on = self.session.model = self.session.chosen = None
+        self.session.settings = opened.settings
+        layers = add_image(self.viewer, opened.image, opened.source)
+        if opened.classes:
+            self.session.classes = opened.classes
+        self.session.strokes, self.session.dims = opened.strokes, opened.dims
+        self.training.dims.setCurrentIndex(self.training.dims.findData(opened.dims))
+        self.image.check(layers, opened.axes)
+        if self.session.chosen is not None and opened.model is not None:
+            self.session.model = opened.model
+            self.training.show_state(is_training=False, line=f"{_told(opened.model)} Train goes on from it.")
+        if opened.project is not None and opened.strokes is not None:
+            self.saver.project = Project(opened.project)
+            self.saver.project.take_for_saved(opened.strokes.snapshot(), opened.model)
+        for note in opened.notes:
+            show_warning(note)
+        self._tell_image()
+
+    def _ask_what_to_open(self) -> None:
+        found, _ = QFileDialog.getOpenFileName(self, "Open an image, a run.yaml or an ilastik project")
+        if found:
+            self.open(Path(found))
+
+    def _image_changed(self) -> None:
+        """Take the checked layers for the image; where they do not fit, say what to do."""
+        layers, axes = self.image.layers(), self.image.current_axes()
+        if len(layers) == 1 and "c" in axes:
+            names = add_channels(self.viewer, layers[0], axes)
+            self.image.check(names, axes.replace("c", ""))
+            return
+        try:
+            chosen = choose(layers, axes)
+        except EsegError as error:
+            self.session.chosen = None
+            self.image.facts.setText(str(error))
+            if layers:
+                show_error(str(error))
+            return
+        strokes = self.session.strokes
+        if strokes is not None and strokes.shape != chosen.shape:
+            self.saver.save_now()  # before others take their place
+        if self.session.begin(chosen):
+            self.close_training()
+            self.saver.project = None
+        assert self.session.strokes is not None, "it has an image"
+        self.session.strokes.changed = self._painted
+        self.painter.show(chosen, self.session.strokes, self.session.classes)
+        # Later, as napari makes a layer that was just added the active one after it told of it.
+        self.tasks.post(self.painter.to_the_top)
+        self._show_classes()
+        self._count()
+        self._tell_image()
+
+    def _tell_image(self) -> None:
+        chosen = self.session.chosen
+        if chosen is not None:
+            self.image.facts.setText(chosen.image.describe())
+            assert self.saver.folder is not None, "there is an image"
+            self.folder.setText(f"Saved every minute, and on closing, in {short(self.saver.folder)}")
+
+    # Classes and strokes
+
+    def choose_class(self, value: int) -> None:
+        """Select a class, as its key does."""
+        self.classes.select(value)
+        self._paint_with(value)
+
+    def _paint_with(self, value: int) -> None:
+        if self.session.chosen is not None and not self.painter.is_shown:  # it was removed by hand
+            self._image_changed()
+        self.painter.choose(value)
+
+    def _set_classes(self, new: tuple[paint_classes.PaintClass, ...], selected: int | None = None) -> None:
+        self.session.classes = new
+        self._show_classes(selected)
+        self.looker.show_classes()
+        if self.session.is_training:
+            self._teaching.start(int(1000 * TAUGHT_AFTER))
+
+    def _show_classes(self, selected: int | None = None) -> None:
+        values = [one.value for one in self.session.classes]
+        selected = selected or self.classes.value()
+        selected = selected if selected in values else values[0]
+        self.classes.show_classes(self.session.classes, self.counts, selected)
+        self.painter.show_classes(self.session.classes)
+
+    def _rename(self, value: int, name: str) -> None:
+        try:
+            self._set_classes(paint_classes.renamed(self.session.classes, value, name), value)
+        except InputError as error:
+            show_error(str(error))
+            self._show_classes()
+
+    def _recolour(self, value: int, colour: str) -> None:
+        self._set_classes(paint_classes.recoloured(self.session.classes, value, colour))
+
+    def _add_class(self) -> None:
+        before = {one.value for one in self.session.classes}
+        try:
+            found = paint_classes.added(self.session.classes)
+        except InputError as error:
+            show_error(str(error))
+            return
+        new = next(one.value for one in found if one.value not in before)
+        self._set_classes(found, new)
+        self.painter.choose(new)
+
+    def _remove_class(self, value: int) -> None:
+        try:
+            left = paint_classes.without(self.session.classes, value)
+        except InputError as error:
+            show_error(str(error))
+            return
+        count = self.counts.get(value, Count())
+        name = next(one.name for one in self.session.classes if one.value == value)
+        if count.pixels:
+            question = f"{name} has {count.strokes} strokes, which are removed with it. Remove them?"
+            if QMessageBox.question(self, "Remove class", question) != QMessageBox.StandardButton.Yes:
+                return
+            assert self.session.strokes is not None, "it has strokes"
+            self.session.strokes.remove(value)
+            self.painter.layer.refresh()
+        self._set_classes(left)
+
+    def _painted(self) -> None:
+        """Count, and let the training learn, when the hand rests."""
+        self._counting.start(int(1000 * COUNTED_AFTER))
+        if self.session.is_training:
+            self._teaching.start(int(1000 * TAUGHT_AFTER))
+
+    def _count(self) -> None:
+        strokes = self.session.strokes
+        if strokes is None:
+            return
+
+        def done(counts: dict[int, Count]) -> None:
+            self.counts = counts
+            self.classes.show_counts(counts)
+
+        self.tasks.start(lambda task: strokes.snapshot().counts(), done)
+
+    # Training
+
+    def _set_dims(self, dims: int) -> None:
+        self.session.dims = dims
+
+    def train(self) -> None:
+        """Start a training; it is looked at as soon as it is worth it."""
+        self.training.show_state(is_training=True, is_busy=True, line="Starting…")
+        self._progress = None
+
+        def failed(error: Exception) -> None:
+            self.training.show_state(is_training=False, line="")
+            tell_error(error)
+
+        def done(left_out: list[str]) -> None:
+            self.training.show_state(is_training=True)
+            self._show_progress()  # what it told before it was known here
+            self.saver.save()
+            if left_out:
+                show_info(f"{', '.join(left_out)} has no strokes and is left out; paint some to have it learnt")
+            if not self.look.button.isChecked():
+                self.look.button.setChecked(True)
+
+        self.tasks.start(lambda task: self.session.train(self._trained), done, failed=failed)
+
+    def stop(self) -> None:
+        """End the training and keep its best model."""
+        if self.session.training is None:
+            return
+        self._teaching.stop()
+        self.training.show_state(is_training=True, is_busy=True, line="Stopping…")
+
+        def done(model: Any) -> None:
+            self.training.show_state(is_training=False, line=f"{_told(model)} Train goes on from it.")
+            self.saver.save()
+            self.looker.model_changed()
+
+        def failed(error: Exception) -> None:
+            self.training.show_state(is_training=False, line="The training was stopped before there was a model.")
+            tell_error(error)
+
+        self.tasks.start(lambda task: self.session.stop(), done, failed=failed)
+
+    def close_training(self) -> None:
+        """End the training without a model, in a thread."""
+        if self.session.training is not None:
+            self.training.show_state(is_training=False, line="")
+            self.tasks.start(lambda task: self.session.close())
+
+    def _trained(self, progress: LiveProgress) -> None:
+        """Show the newest progress soon; the training calls it in its thread, much more often than that."""
+        self._progress = progress
+        if not self._is_posted:
+            self._is_posted = True
+            self.tasks.post(self._show_progress)
+
+    def _show_progress(self) -> None:
+        self._is_posted = False
+        progress = self._progress
+        if progress is None or self.session.training is None:
+            return
+        if progress.state == "failed" and progress.error is not None:
+            self.tasks.start(lambda task: self.session.close())
+            self.training.show_state(is_training=False, line="The training failed. The strokes are safe.")
+            tell_error(progress.error)
+            self.saver.save()
+            return
+        if progress.state == "stopped" or not self.training.button.isEnabled():
+            return
+        self.training.show_progress(progress)
+        if progress.is_worth_a_look:
+            self.looker.model_changed()
+
+    def _teach(self) -> None:
+        if not self.session.is_training or not self.training.button.isEnabled():
+            return
+
+        def work(task: Any) -> None:
+            answer = self.session.teach(self._trained)
+            if answer is not None:
+                answer.result()
+
+        def failed(error: Exception) -> None:
+            if not isinstance(error, StoppedError):
+                show_warning(f"The training goes on with the strokes before: {str(error).splitlines()[0]}")
+
+        self.tasks.start(work, lambda result: self.looker.labels_changed(), failed=failed)
+
+    # The end
+
+    def close_all(self) -> None:
+        """End what runs, and save: called once, when the window closes."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        self.saver.close()
+        self.looker.close()
+        self.results.close()
+        self.tasks.close()
+        self.saver.save_now()
+        if self.session.training is not None:
+            stopping = threading.Thread(target=self._stop_now, daemon=True)
+            stopping.start()
+            stopping.join(LAST_CHANCE)
+            self.saver.save_now()
+
+    def _stop_now(self) -> None:
+        try:
+            self.session.stop()
+        except Exception as error:  # noqa: BLE001  there is no model then, and nobody to tell
+            tell_error(error)
+
+    def showEvent(self, event: Any) -> None:  # noqa: N802  Qt's name
+        """Watch the window that it is docked in, to save before that closes."""
+        super().showEvent(event)
+        self.window().installEventFilter(self)
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: N802  Qt's name
+        """Save before the window closes."""
+        if event.type() == QEvent.Type.Close and watched is self.window():
+            self.close_all()
+        return False
+
+    def closeEvent(self, event: Any) -> None:  # noqa: N802  Qt's name
+        """Save."""
+        self.close_all()
+        super().closeEvent(event)
+
+
+def _told(model: Any) -> str:
+    dice = model.checkpoint.training.validation.get("mean_dice")
+    judged = "" if dice is None else f" Dice {dice:.2f} on held-out strokes."
+    return f"There is a model of {', '.join(one.name for one in model.classes)}.{judged}"
+
+
+def _import_slow_modules(task: Any) -> None:
+    """Import torch and what else takes seconds, before it is needed."""
+    import eseg_zoo.live.training  # noqa: F401
