@@ -183,11 +183,20 @@ def test_a_killed_program_leaves_what_the_next_one_clears(tmp_path: Path) -> Non
     assert [path.name for path in tmp_path.iterdir()] == ["maps.tif"]
 
 
-@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
-def test_a_signal_ends_a_program_as_ctrl_c_does(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    ("before", "sent", "ended"),
+    [
+        ("SIG_DFL", ["SIGTERM"], "SIGTERM"),
+        ("SIG_DFL", ["SIGHUP"], "SIGHUP"),
+        ("SIG_IGN", ["SIGHUP", "SIGTERM"], "SIGTERM"),
+    ],
+    ids=["SIGTERM", "SIGHUP", "under nohup"],
+)
+def test_a_signal_ends_a_program_as_ctrl_c_does(tmp_path: Path, before: str, sent: list[str], ended: str) -> None:
     code = (
-        "import sys, time\nfrom pathlib import Path\nfrom eseg_zoo.console import run_app\n"
+        "import signal, sys, time\nfrom pathlib import Path\nfrom eseg_zoo.console import run_app\n"
         "from eseg_zoo.output import owning, replacing\n"
+        f"signal.signal(signal.SIGHUP, signal.{before})\n"  # nohup has it ignored
         "def app():\n"
         "    with owning(Path(sys.argv[1])), replacing(Path(sys.argv[1]), force=False) as file:\n"
         "        file.write_text('half')\n        print(flush=True)\n        time.sleep(600)\n"
@@ -196,8 +205,9 @@ def test_a_signal_ends_a_program_as_ctrl_c_does(tmp_path: Path, name: str) -> No
     process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "maps.tif")], stdout=subprocess.PIPE)
     assert process.stdout is not None
     process.stdout.readline()
-    process.send_signal(getattr(signal, name))
-    assert process.wait() == 128 + getattr(signal, name)
+    for name in sent:
+        process.send_signal(getattr(signal, name))
+    assert process.wait() == 128 + getattr(signal, ended)
     process.stdout.close()
     assert list(tmp_path.iterdir()) == []
 
