@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import zipfile
 from dataclasses import fields, replace
 from datetime import UTC, datetime
@@ -24,6 +23,7 @@ from eseg_zoo.checkpoint import Checkpoint
 from eseg_zoo.cli import app
 from eseg_zoo.config import Run, load_run
 from eseg_zoo.errors import CheckpointError, OutputError
+from eseg_zoo.metrics_file import read_metrics
 from eseg_zoo.model.architecture import Architecture
 from eseg_zoo.model.hvae import HVAE
 from eseg_zoo.package_file import STATE
@@ -148,10 +148,10 @@ def test_what_is_stated_anew_replaces_what_a_package_says(packed: Path, tmp_path
         export(packed, force=True)
 
 
-def figures(path: Path) -> list[dict[str, str]]:
-    """What a training noted, but for how long it waited."""
-    with path.open(newline="") as file:
-        return [{name: one for name, one in row.items() if name != "train/waiting"} for row in csv.DictReader(file)]
+def figures(out: Path) -> list[dict[str, Any]]:
+    """What a training noted, but for how long it took and waited."""
+    timed = ("seconds", "train/waiting")
+    return [{name: one for name, one in row.items() if name not in timed} for row in read_metrics(out)]
 
 
 @pytest.mark.slow
@@ -165,11 +165,11 @@ def test_training_goes_on_from_a_package_as_from_its_checkpoint(tmp_path: Path) 
         out = tmp_path / start.suffix[1:]
         run = load_run(write_run(tmp_path, out=str(out), **short))
         states.append(Checkpoint.load(train_run(run, start=WarmStart.load(start))))
-        losses.append([(path.parent.name, figures(path)) for path in sorted(out.glob("*/metrics.csv"))])
+        losses.append(figures(out))
     assert all(torch.equal(one, states[1].segmenter_state[key]) for key, one in states[0].segmenter_state.items())
     assert all(torch.equal(one, states[1].generative_state[key]) for key, one in states[0].generative_state.items())
     assert losses[0] == losses[1]
-    assert [name for name, _ in losses[0]] == ["semi_supervised", "supervised"]
+    assert {row["stage"] for row in losses[0]} == {"semi_supervised", "supervised"}
     unlike = Checkpoint.load(model).segmenter_state
     assert not all(torch.equal(one, states[0].segmenter_state[key]) for key, one in unlike.items())
     assert [one.name for one in eseg_zoo.load(package).classes] == list(CLASSES.values())

@@ -174,7 +174,11 @@ def test_an_out_that_is_a_link_is_followed_and_stays_one(folder: Path, there: bo
 
 def start(folder: Path, out: str, options: Sequence[str] = ()) -> subprocess.Popen[bytes]:
     command = ["predict", folder / "model.pt", folder / "v.ome.tif", "--out", folder / out, "--tile", "8", *options]
-    code = "from eseg_zoo.cli import main; main()"
+    # A shell may have started the tests with signals ignored, in the background or by nohup.
+    code = (
+        "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "signal.signal(signal.SIGHUP, signal.SIG_DFL)\nfrom eseg_zoo.cli import main\nmain()"
+    )
     return subprocess.Popen(
         [sys.executable, "-c", code, *map(str, command), "--device", "cpu"], stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE, env=os.environ | {"OMP_NUM_THREADS": "1"},

@@ -65,8 +65,9 @@ def test_an_upload_ends_with_the_id_of_the_draft(tested: Path, monkeypatch: pyte
 
 def test_what_is_published_is_shown_with_its_licence_before(tested: Path) -> None:
     shown = call(tested, "--dry-run").stderr
-    for word in ("Small model, version 1.2.0", "Jane Doe", "licence: CC-BY-4.0", "https://hypha.aicell.io", "13 files"):
+    for word in ("Small model, version 1.2.0", "Jane Doe", "licence: CC-BY-4.0", "https://hypha.aicell.io"):
         assert word in shown
+    assert f"{len(read_package(tested).files)} files" in shown
     for name in read_package(tested).files:
         assert name in shown
 
@@ -235,6 +236,6 @@ def test_a_command_that_is_killed_in_the_weights_goes_on_when_it_is_started_agai
     sent = [file for kind, file in service.log if kind == "PUT"]
     assert sorted(sent) == sorted([*read_package(package).files, WEIGHTS])
     assert len(service.artifacts) == 1
-    assert f"which has {len(finished)} of 13 files" in shown[1]
+    assert f"which has {len(finished)} of {len(read_package(package).files)} files" in shown[1]
     assert not any(TOKEN in text for text in (*told, *shown))
     assert [path.name for path in tmp_path.iterdir()] == ["model.zip"]
