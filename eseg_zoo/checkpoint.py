@@ -248,13 +248,22 @@ def _of_plain(content: dict[str, Any]) -> Checkpoint:
 
 def _from_format_2(content: dict[str, Any]) -> dict[str, Any]:
     """Return the content as format 3 has it; format 2 has the classes in three tuples."""
-    columns = zip(content["class_names"], content["class_values"], content["class_frequencies"], strict=True)
+    names = ("class_names", "class_values", "class_frequencies")
+    columns = zip(*(_sequence(content, name) for name in names), strict=True)
     classes = [dict(zip(("name", "value", "frequency"), column, strict=True)) for column in columns]
     return content | {"format": 3, "classes": classes}
 
 
 def _from_format_3(content: dict[str, Any]) -> dict[str, Any]:
     """Return the content as format 4 has it; in format 3 classes have no colours."""
-    colours = class_colours(len(content["classes"]))
-    classes = [one | {"colour": colour} for one, colour in zip(content["classes"], colours, strict=True)]
+    found = _sequence(content, "classes")
+    classes = [one | {"colour": colour} for one, colour in zip(found, class_colours(len(found)), strict=True)]
     return content | {"format": FORMAT, "classes": classes}
+
+
+def _sequence(content: dict[str, Any], name: str) -> list[Any] | tuple[Any, ...]:
+    """Return a field that must be a list; a tensor may claim more elements than any memory holds."""
+    found = content[name]
+    if not isinstance(found, (list, tuple)):
+        raise ValueError(f"{name} must be a list, and is a {type(found).__name__}")
+    return found

@@ -164,3 +164,12 @@ def test_a_compressed_file_that_would_fill_the_memory_is_refused(tmp_path: Path)
         file.writestr("archive/data.pkl", bytes(10**7))
     with pytest.raises(CheckpointError, match="compressed"):
         Checkpoint.load(tmp_path / "model.pt")
+
+
+@pytest.mark.parametrize("name", ["class_names", "class_values", "class_frequencies"])
+def test_classes_of_format_2_that_claim_a_huge_size_are_refused(
+    tmp_path: Path, contents: list[dict[str, Any]], name: str
+) -> None:
+    torch.save(contents[2] | {name: torch.zeros(1).expand(10**12)}, tmp_path / "model.pt")
+    with pytest.raises(CheckpointError, match=f"{name} must be a list"):
+        Checkpoint.load(tmp_path / "model.pt")
