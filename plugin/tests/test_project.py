@@ -140,7 +140,7 @@ def test_a_crash_of_the_training_leaves_the_strokes(
         )
     )
     np.testing.assert_array_equal(np.asarray(open_path(widget.saver.project.folder).strokes), strokes)
-    assert widget.training.button.text() == "Train"
+    wait(lambda: widget.training.button.text() == "Train")
 
 
 def test_another_ones_run_is_read_and_left_alone(file: Any, strokes: Any, phantom: Any) -> None:

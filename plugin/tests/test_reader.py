@@ -85,3 +85,8 @@ def test_all_that_the_manifest_names_is_there() -> None:
     used = [*(manifest.contributions.widgets or ()), *(manifest.contributions.readers or ()),
             *(manifest.contributions.sample_data or ())]  # fmt: skip
     assert {one.command for one in used} == set(commands)
+
+
+def test_napari_finds_the_window_in_the_installed_package() -> None:
+    manifest = PluginManifest.from_distribution("eseg_zoo")
+    assert [one.display_name for one in manifest.contributions.widgets or ()] == ["Paint, train, look, export"]
