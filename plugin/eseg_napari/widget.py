@@ -275,8 +275,11 @@ class EsegWidget(QWidget):  # type: ignore[misc]
             tell_error(error)
 
         def done(left_out: list[str]) -> None:
-            self.training.show_state(is_training=True)
+            if self.session.is_training:  # it may have failed already
+                self.training.show_state(is_training=True)
             self._show_progress()  # what it told before it was known here
+            if not self.session.is_training:
+                return
             self.saver.save()
             if left_out:
                 show_info(f"{', '.join(left_out)} has no strokes and is left out; paint some to have it learnt")
@@ -322,6 +325,7 @@ class EsegWidget(QWidget):  # type: ignore[misc]
         if progress is None or self.session.training is None:
             return
         if progress.state == "failed" and progress.error is not None:
+            self._progress = None  # it is told once
             self.tasks.start(lambda task: self.session.close())
             self.training.show_state(is_training=False, line="The training failed. The strokes are safe.")
             tell_error(progress.error)
