@@ -57,10 +57,11 @@ semi_supervised: {steps: 10, labelled: 8, unlabelled: 2}
 out: run
 """
 FOUND = """
-import importlib.metadata, importlib.resources, json, sys
+import importlib.metadata, importlib.resources, sys
 import eseg_export, eseg_napari, eseg_zoo
 homes = [module.__file__ for module in (eseg_zoo, eseg_export, eseg_napari)]
-manifest = [entry.value for entry in importlib.metadata.entry_points(group="napari.manifest") if entry.name == "eseg_zoo"]
+entries = importlib.metadata.entry_points(group="napari.manifest")
+manifest = [entry.value for entry in entries if entry.name == "eseg_zoo"]
 assert manifest == ["eseg_napari:napari.yaml"], manifest
 assert importlib.resources.files("eseg_napari").joinpath("napari.yaml").is_file()
 assert all(home.startswith(sys.prefix) for home in homes), homes
@@ -73,7 +74,10 @@ def tell(text: str) -> None:
 
 
 def run(command: Sequence[str | Path], folder: Path) -> str:
-    """Run a command in a folder, without this process's Python path, and return what it prints; ends the check if it fails."""
+    """Run a command in a folder, without this process's Python path, and return what it prints.
+
+    Ends the check where the command fails.
+    """
     own = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")}
     words = [str(word) for word in command]
     done = subprocess.run(words, cwd=folder, env=own, capture_output=True, text=True, check=False)
@@ -114,7 +118,7 @@ def built(tools: Path, folder: Path, out: Path) -> Path:
         sys.exit(f"the sdist builds another wheel than the sources; they differ in {', '.join(differing)}")
     if absent := [name for name in DATA if name not in ours]:
         sys.exit(f"the wheel lacks {', '.join(absent)}")
-    run([tools, "-m", "twine", "check", "--strict", *sorted(out.iterdir())], folder)
+    run([tools, "-m", "twine", "check", "--strict", wheel, *out.glob("*.tar.gz")], folder)
     return wheel
 
 
@@ -144,14 +148,15 @@ def tried(wheel: Path, folder: Path, version: str) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tools", type=Path, required=True, help="an environment with build and twine")
-    parser.add_argument("--out", type=Path, default=Path("dist"), help="folder of sdist and wheel; what it holds goes")
+    parser.add_argument("--out", type=Path, default=Path("dist"), help="folder of sdist and wheel; earlier ones in it are removed")
     given = parser.parse_args()
     out, tools = given.out.absolute(), given.tools.absolute() / ("Scripts" if os.name == "nt" else "bin") / "python"
     version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
-    shutil.rmtree(out, ignore_errors=True)
+    for left in (*out.glob("*.whl"), *out.glob("*.tar.gz")):
+        left.unlink()
     with tempfile.TemporaryDirectory() as name:
         wheel = built(tools, Path(name), out)
-        tell(f"built {', '.join(sorted(path.name for path in out.iterdir()))}")
+        tell(f"built {wheel.name} and its sdist in {out}")
         tried(wheel, Path(name), version)
     tell(f"{wheel.name} installs, trains and exports outside the repository")
 
