@@ -18,8 +18,8 @@ from types import UnionType
 from typing import Any
 
 import typer
-from eseg_napari.app import parser as napari_parser
 
+from eseg_napari.app import parser as napari_parser
 from eseg_zoo.cli import app
 
 PAGE = Path(__file__).with_name("reference") / "commands.md"
@@ -78,7 +78,9 @@ def _section(title: str, help_text: str, function: Callable[..., Any]) -> str:
             options.append((f"{called} {_metavar(kind)}" if is_required else "", row))
     usage = " ".join([title, *(used for used, _ in [*options, *arguments] if used), "[OPTIONS]"])
     rows = [row for _, row in [*arguments, *options]]
-    lines = [" | ".join(cell.replace("|", "\\|") for cell in row) for row in [["", "value", "meaning"], ["---"] * 3, *rows]]
+    lines = [
+        " | ".join(cell.replace("|", "\\|") for cell in row) for row in [["", "value", "meaning"], ["---"] * 3, *rows]
+    ]
     table = "\n".join(f"| {line} |" for line in lines)
     program = _PROGRAMS.get(title.removeprefix("eseg "))
     also = f"Also as a program of its own, `{program}`.\n\n" if program else ""

@@ -48,10 +48,16 @@ Axes = Annotated[
     str | None,
     typer.Option(help="Axes of the images, such as zyx. Default: what the files state, else as in training."),
 ]
-Device = Annotated[str | None, typer.Option(help="Where to compute: cpu, cuda, cuda:1 or mps. Default: cuda if there is one, else cpu.")]
+Device = Annotated[
+    str | None,
+    typer.Option(help="Where to compute: cpu, cuda, cuda:1 or mps. Default: cuda if there is one, else cpu."),
+]
 Slices = Annotated[str | None, typer.Option(help="First and last slice to use, such as 12-13. The first slice is 0.")]
 MissingChunks = Annotated[
-    bool, typer.Option("--missing-chunks", help="Treat missing parts of an image file as empty. Without it they are an error.")
+    bool,
+    typer.Option(
+        "--missing-chunks", help="Treat missing parts of an image file as empty. Without it they are an error."
+    ),
 ]
 TestTimeAugmentation = Annotated[
     bool,
@@ -85,7 +91,9 @@ def _common(
 
 @app.command()
 def init(
-    files: Annotated[list[Path], typer.Argument(help="Images and their label files, in any order, or an ilastik project.")],
+    files: Annotated[
+        list[Path], typer.Argument(help="Images and their label files, in any order, or an ilastik project.")
+    ],
     out: Annotated[Path, typer.Option(help="YAML file to write. An existing file is never replaced.")] = Path(
         "run.yaml"
     ),
@@ -136,7 +144,8 @@ def check(
 @app.command()
 def settings(
     key: Annotated[
-        str | None, typer.Argument(help="A section, such as training, or a setting, such as training.steps. Default: all.")
+        str | None,
+        typer.Argument(help="A section, such as training, or a setting, such as training.steps. Default: all."),
     ] = None,
 ) -> None:
     """Print the settings of a run: type, default, value in each preset, and meaning."""
@@ -152,13 +161,14 @@ def settings(
 def train(
     run: Annotated[Path, typer.Argument(help="YAML file with the settings of the run.")],
     resume: Annotated[
-        bool, typer.Option("--resume", help="Continue an interrupted training. With more steps in RUN, extend a finished one.")
+        bool,
+        typer.Option(
+            "--resume", help="Continue an interrupted training. With more steps in RUN, extend a finished one."
+        ),
     ] = False,
     start_from: Annotated[
         Path | None,
-        typer.Option(
-            "--from", help="Start from this model (model.pt or its package) instead of from scratch."
-        ),
+        typer.Option("--from", help="Start from this model (model.pt or its package) instead of from scratch."),
     ] = None,
     missing_chunks: MissingChunks = False,
     force: Force = False,
@@ -186,22 +196,37 @@ def _typed(run: Path, start_from: Path | None, missing_chunks: bool) -> str:
 @app.command()
 def predict(
     model: Annotated[Path, typer.Argument(help="A model.pt, or a package of the BioImage Model Zoo.")],
-    images: Annotated[list[Path], typer.Argument(help="Images: files, folders of planes, an OME-Zarr, or file.h5/dataset.")],
+    images: Annotated[
+        list[Path], typer.Argument(help="Images: files, folders of planes, an OME-Zarr, or file.h5/dataset.")
+    ],
     out: Annotated[Path, typer.Option(help="Folder for the maps, or a name that ends in .ome.zarr.")],
-    probabilities: Annotated[bool, typer.Option("--probabilities", help="Also write the probability of each class, 0 to 1.")] = False,
-    uncertainty: Annotated[bool, typer.Option("--uncertainty", help="Also write the uncertainty: the normalised entropy, 0 (sure) to 1.")] = False,
+    probabilities: Annotated[
+        bool, typer.Option("--probabilities", help="Also write the probability of each class, 0 to 1.")
+    ] = False,
+    uncertainty: Annotated[
+        bool, typer.Option("--uncertainty", help="Also write the uncertainty: the normalised entropy, 0 (sure) to 1.")
+    ] = False,
     eight_bit: Annotated[
-        bool, typer.Option("--uint8", help="Write probabilities and uncertainty as 0 to 255, a byte each, instead of float32.")
+        bool,
+        typer.Option(
+            "--uint8", help="Write probabilities and uncertainty as 0 to 255, a byte each, instead of float32."
+        ),
     ] = False,
     axes: Axes = None,
     slices: Slices = None,
     tile: Tile = None,
     tta: TestTimeAugmentation = False,
     device: Device = None,
-    level: Annotated[int | None, typer.Option(min=0, help="Resolution level to read of an image with several. 0 is the finest.")] = None,
+    level: Annotated[
+        int | None, typer.Option(min=0, help="Resolution level to read of an image with several. 0 is the finest.")
+    ] = None,
     missing_chunks: MissingChunks = False,
-    workers: Annotated[int | None, typer.Option(min=1, help="Start this many processes on this machine, which predict the tiles.")] = None,
-    scheduler: Annotated[str | None, typer.Option(help="Address of a Dask scheduler whose workers predict the tiles.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Start this many processes on this machine, which predict the tiles.")
+    ] = None,
+    scheduler: Annotated[
+        str | None, typer.Option(help="Address of a Dask scheduler whose workers predict the tiles.")
+    ] = None,
     force: Force = False,
 ) -> None:
     """Write a class map for each image, of any size, with class names, colours and pixel size.
@@ -265,13 +290,17 @@ def evaluate(
 def suggest(
     model: Annotated[Path, typer.Argument(help="A model.pt, or its package.")],
     images: Annotated[list[Path], typer.Argument(help="Images in which to choose places, of any size.")],
-    out: Annotated[Path, typer.Option(help="A .csv with points for napari. Of several images each gets one, with its name.")],
+    out: Annotated[
+        Path, typer.Option(help="A .csv with points for napari. Of several images each gets one, with its name.")
+    ],
     labels: Annotated[
         list[Path] | None,
         typer.Option(help="Label files so far, of each image. Default: what the model remembers of its training."),
     ] = None,
     count: Annotated[int, typer.Option(min=1, help="How many places to suggest, for all images together.")] = 10,
-    rois: Annotated[Path | None, typer.Option(help="Also write the places as ROIs for ImageJ and Fiji, into this .zip.")] = None,
+    rois: Annotated[
+        Path | None, typer.Option(help="Also write the places as ROIs for ImageJ and Fiji, into this .zip.")
+    ] = None,
     pictures: Annotated[Path | None, typer.Option(help="Also write a picture of each place into this folder.")] = None,
     axes: Axes = None,
     slices: Slices = None,

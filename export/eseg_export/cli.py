@@ -24,11 +24,11 @@ def export(
     ] = None,
     ckpt: Annotated[
         Path | None,
-        typer.Option(
-            help="The model to export: the model.pt of a training, or a package that was made of one."
-        ),
+        typer.Option(help="The model to export: the model.pt of a training, or a package that was made of one."),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Package to write. Default: the name of the model, ending in .zip.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Package to write. Default: the name of the model, ending in .zip.")
+    ] = None,
     card: Annotated[
         Path | None, typer.Option(help="YAML file with what you state: name, authors, license, training_data, cite ...")
     ] = None,

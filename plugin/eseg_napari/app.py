@@ -31,7 +31,7 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument(
         "path", nargs="?", type=Path, metavar="PATH",
-        help="an image of any format that eseg reads, a run.yaml, the folder of a project, or an ilastik project (.ilp)",
+        help="an image of any format that eseg reads, a run.yaml, a project's folder, or an ilastik project (.ilp)",
     )  # fmt: skip
     made.add_argument("--axes", help="axes of an image that does not state them, such as zyx or tczyx")
     return made

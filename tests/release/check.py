@@ -148,7 +148,9 @@ def tried(wheel: Path, folder: Path, version: str) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tools", type=Path, required=True, help="an environment with build and twine")
-    parser.add_argument("--out", type=Path, default=Path("dist"), help="folder of sdist and wheel; earlier ones in it are removed")
+    parser.add_argument(
+        "--out", type=Path, default=Path("dist"), help="folder of sdist and wheel; earlier ones in it are removed"
+    )
     given = parser.parse_args()
     out, tools = given.out.absolute(), given.tools.absolute() / ("Scripts" if os.name == "nt" else "bin") / "python"
     version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]

@@ -25,7 +25,7 @@ def demo(
 ) -> None:
     """Show every step on a synthetic volume, of which 0.05 % of the pixels are labelled.
 
-    The demo prints each command that it runs: it trains, evaluates, predicts, exports and verifies, and writes a report.
+    The demo trains, evaluates, predicts, exports, verifies and writes a report. It prints each command that it runs.
     """
     from eseg_export.demo.walkthrough import walk_through  # torch and matplotlib take seconds; --help must not
 
