@@ -72,8 +72,9 @@ def on_page_content(html_text: str, **_: Any) -> str:
 def _as_mathml(match: re.Match[str]) -> str:
     tex = html.unescape(match[2]).strip()
     tex = re.sub(r"\\[bB]ig(l|r)(?![a-z])", lambda side: {"l": r"\left", "r": r"\right"}[side[1]], tex)
-    tex = tex.replace(r"\arg\min", r"\operatorname{arg\,min}")
-    return convert(tex, display="block" if match[1] == "div" else "inline")
+    tex = tex.replace(r"\arg\min", r"\mathrm{arg\,min}")
+    made = convert(tex, display="block" if match[1] == "div" else "inline")
+    return f'<{match[1]} class="arithmatex">{made}</{match[1]}>'
 
 
 def _targets(page: Path) -> list[Path]:
