@@ -1,12 +1,14 @@
 """What `mkdocs build` needs beside mkdocs.yml: links into the repository, and equations that need no network.
 
 The pages are written for GitHub, too, so they link to files outside of docs/. On the site each of these is a page of
-its own: Markdown as it is, other text as a listing. Equations become MathML, which browsers show without a script.
+its own: Markdown as it is, other text as a listing. So is each notebook, with what its cells show. Equations become
+MathML, which browsers show without a script.
 """
 
 from __future__ import annotations
 
 import html
+import json
 import os
 import posixpath
 import re
@@ -18,7 +20,7 @@ from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).parents[1]
 _FOLDER = "repository"  # of the site, for files that are not in docs/
-_LINK = re.compile(r"(?<!\!)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s#]*)(#[^)\s]*)?\)")
+_LINK = re.compile(r"\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s#]*)(#[^)\s]*)?\)")
 _PICTURES = {".png", ".jpg", ".svg"}
 _PICTURE = re.compile(r"!\[[^\]]*\]\(([^)\s]+)\)")
 _EQUATION = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', re.DOTALL)
@@ -27,7 +29,10 @@ _LANGUAGES = {".py": "python", ".toml": "toml", ".yaml": "yaml", ".yml": "yaml",
 
 def on_files(files: Files, config: Any) -> Files:
     """Add every file of the repository that a page links to, and what these link to if they are Markdown."""
+    for notebook in sorted((ROOT / "docs").rglob("*.ipynb")):
+        files.append(File.generated(config, str(_site_path(notebook)), content=_as_page(notebook)))
     waiting = [ROOT / "docs" / page.src_uri for page in files.documentation_pages()]
+    waiting = [page for page in waiting if page.is_file()]
     seen = set(waiting)
     while waiting:
         page = waiting.pop()
@@ -77,6 +82,26 @@ def _as_mathml(match: re.Match[str]) -> str:
     return f'<{match[1]} class="arithmatex">{made}</{match[1]}>'
 
 
+def _as_page(notebook: Path) -> str:
+    """Return a notebook as Markdown: its texts, its code, and what the cells show as text or picture."""
+    parts = []
+    for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]:
+        source = "".join(cell["source"])
+        parts.append(source if cell["cell_type"] == "markdown" else f"```python\n{source}\n```")
+        parts += [shown for output in cell.get("outputs", ()) if (shown := _shown(output))]
+    parts.append(f'<a href="{notebook.name}" download>This page as a notebook</a>')
+    return "\n\n".join(parts)
+
+
+def _shown(output: dict[str, Any]) -> str:
+    data = output.get("data", {"text/plain": output.get("text", "")})
+    for kind in ("image/png", "image/jpeg"):
+        if kind in data:
+            return f"![](data:{kind};base64,{''.join(data[kind]).strip()})"
+    text = "".join(data.get("text/plain", "")).rstrip()
+    return f"```text\n{text}\n```" if text else ""
+
+
 def _targets(page: Path) -> list[Path]:
     text = page.read_text(encoding="utf-8")
     links = [match[2] for match in _LINK.finditer(text)] + _PICTURE.findall(text)
@@ -92,6 +117,8 @@ def _site_path(target: Path) -> str | None:
     if not target.is_relative_to(ROOT):
         return None
     inside = target.relative_to(ROOT).as_posix()
+    if target.suffix == ".ipynb":
+        return inside.removeprefix("docs/").removesuffix(".ipynb") + ".md"
     is_listing = target.suffix not in {".md", *_PICTURES}
     if inside.startswith("docs/") and not is_listing:
         return inside.removeprefix("docs/")
