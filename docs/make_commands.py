@@ -47,7 +47,7 @@ def as_page() -> str:
 def _napari_help() -> str:
     """Return its help, which is as wide on every machine."""
     made = napari_parser()
-    made.formatter_class = functools.partial(argparse.HelpFormatter, width=110)  # type: ignore[assignment]
+    made.formatter_class = functools.partial(argparse.HelpFormatter, width=110)
     return made.format_help()
 
 
