@@ -20,9 +20,8 @@ from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).parents[1]
 _FOLDER = "repository"  # of the site, for files that are not in docs/
-_LINK = re.compile(r"\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s#]*)(#[^)\s]*)?\)")
+_LINK = re.compile(r"\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s#]*)(#[^)\s]*)?\)")  # of a picture, too
 _PICTURES = {".png", ".jpg", ".svg"}
-_PICTURE = re.compile(r"!\[[^\]]*\]\(([^)\s]+)\)")
 _EQUATION = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', re.DOTALL)
 _LANGUAGES = {".py": "python", ".toml": "toml", ".yaml": "yaml", ".yml": "yaml", ".html": "html"}
 
@@ -103,8 +102,7 @@ def _shown(output: dict[str, Any]) -> str:
 
 
 def _targets(page: Path) -> list[Path]:
-    text = page.read_text(encoding="utf-8")
-    links = [match[2] for match in _LINK.finditer(text)] + _PICTURE.findall(text)
+    links = [match[2] for match in _LINK.finditer(page.read_text(encoding="utf-8"))]
     return [_inside(page.parent / link) for link in links if link and not re.match(r"[a-z]+:", link)]
 
 
