@@ -4,12 +4,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test quick fuzz check interop napari bench bench-accuracy bench-loop ablation clean
+.PHONY: demo test quick fuzz check interop napari docs dist bench bench-accuracy bench-loop ablation clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("eseg_zoo needs Python 3.11 or newer, this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,benchmarks,tensorboard]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,docs,benchmarks,tensorboard]'
 	touch $@
 
 demo: $(READY)  ## train on a synthetic EM volume, export, verify, predict, and leave a report in demo/
@@ -45,6 +45,17 @@ napari: .napari/0.6.0/.ready .napari/0.9.2/.ready  ## the window's tests, with t
 	  OMP_NUM_THREADS=1 LIBGL_ALWAYS_SOFTWARE=1 $(XVFB) .napari/$$version/bin/python -m pytest -c plugin/pytest.ini plugin/tests || exit 1; \
 	done
 
+docs: $(READY)  ## the documentation as a site, site/index.html; a link that leads nowhere is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+
+.dist/tools/.ready: constraints.txt
+	$(PYTHON) -m venv .dist/tools
+	.dist/tools/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt build twine
+	touch $@
+
+dist: .dist/tools/.ready  ## sdist and wheel in dist/, and the wheel tried in an environment outside of the repository
+	$(PYTHON) tests/release/check.py --tools .dist/tools --out dist
+
 bench: $(READY)  ## seconds and memory per megapixel of predict, the exported formats and their peers
 	$(BIN)/python benchmarks/speed.py
 
@@ -58,4 +69,4 @@ ablation: $(READY)  ## what each part of the training buys: DATA=folder of the V
 	$(BIN)/python benchmarks/ablation.py $(OPTIONS) '$(or $(DATA),$(error give DATA=folder of the VNC data))'
 
 clean:
-	rm -rf $(VENV) .interop .napari build dist demo *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) .interop .napari .dist build dist site demo *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -43,27 +43,33 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 
-Force = Annotated[bool, typer.Option("--force", help="Replace results that exist.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace existing results.")]
 Axes = Annotated[
     str | None,
-    typer.Option(help="Axes of the images, such as zyx; by default what the files say, or else as in training."),
+    typer.Option(help="Axes of the images, such as zyx. Default: what the files state, else as in training."),
 ]
-Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 or mps; by default cuda if there is one.")]
-Slices = Annotated[str | None, typer.Option(help="First and last slice, counted from 0, such as 12-13.")]
+Device = Annotated[
+    str | None,
+    typer.Option(help="Where to compute: cpu, cuda, cuda:1 or mps. Default: cuda if there is one, else cpu."),
+]
+Slices = Annotated[str | None, typer.Option(help="First and last slice to use, such as 12-13. The first slice is 0.")]
 MissingChunks = Annotated[
-    bool, typer.Option("--missing-chunks", help="Take parts of a file that are absent for empty ones.")
+    bool,
+    typer.Option(
+        "--missing-chunks", help="Treat missing parts of an image file as empty. Without it they are an error."
+    ),
 ]
 TestTimeAugmentation = Annotated[
     bool,
     typer.Option(
         "--tta",
-        help="Test-time augmentation: average over all flips and right-angle rotations of an image. It takes 8 times "
-        "as long, with 3D models 16 times.",
+        help="Test-time augmentation: average the maps of all flips and right-angle rotations of the image. It takes 8 "
+        "times as long, and 16 times with 3D models.",
     ),
 ]
 Tile = Annotated[
     int | None,
-    typer.Option(min=8, help="Side of the tiles in pixels, where the default takes too much memory; same result."),
+    typer.Option(min=8, help="Side of the tiles in pixels. Set it if memory runs out. The result is the same."),
 ]
 
 
@@ -85,17 +91,19 @@ def _common(
 
 @app.command()
 def init(
-    files: Annotated[list[Path], typer.Argument(help="Images and their labels, or an ilastik project, in any order.")],
-    out: Annotated[Path, typer.Option(help="The YAML file to write; one that exists is never replaced.")] = Path(
+    files: Annotated[
+        list[Path], typer.Argument(help="Images and their label files, in any order, or an ilastik project.")
+    ],
+    out: Annotated[Path, typer.Option(help="YAML file to write. An existing file is never replaced.")] = Path(
         "run.yaml"
     ),
     labels: Annotated[
-        list[Path] | None, typer.Option(help="A file of labels, where it would be taken for an image; may be repeated.")
+        list[Path] | None, typer.Option(help="A label file that would be taken for an image. May be repeated.")
     ] = None,
 ) -> None:
-    """Write the YAML file of a run on images and labels, with classes, preset and comments.
+    """Write the YAML file of a run, with classes, preset and comments, for these images and labels.
 
-    Which files are labels follows from what they hold. It ends with the next commands.
+    It looks into the files to find out which of them hold labels. At the end it prints the next commands.
     """
     from eseg_zoo.look.init import write_run
 
@@ -108,14 +116,16 @@ def init(
 @app.command()
 def check(
     run: Annotated[Path, typer.Argument(help="YAML file with the settings of the run.")],
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write what was found to this file too.")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Also write the findings to this JSON file.")] = None,
     missing_chunks: MissingChunks = False,
     force: Force = False,
 ) -> None:
-    """Say what a training would find: images, labels, what is held out, time and memory, and what will hurt.
+    """Check images, labels and settings before a training.
 
-    It takes seconds, and trains nothing. Of large images samples are read. Warnings are no errors; it ends with 1 where
-    the training would refuse its settings or files.
+    It prints what was understood of each image, how much is labelled, which strokes are held out, about how long the
+    training will take and how much memory it needs, and what will make the model worse. It takes seconds and trains
+    nothing; of large images it reads samples. Warnings are not errors: the command fails only where the training would
+    refuse the settings or the files.
     """
     from eseg_zoo.config import load_run
     from eseg_zoo.look.check import check_run, write_figures
@@ -134,29 +144,31 @@ def check(
 @app.command()
 def settings(
     key: Annotated[
-        str | None, typer.Argument(help="A section such as training, or a key such as training.steps.")
+        str | None,
+        typer.Argument(help="A section, such as training, or a setting, such as training.steps. Default: all."),
     ] = None,
 ) -> None:
-    """Print every setting of a run, or those of a section: type, default, value of each preset, and meaning."""
+    """Print the settings of a run: type, default, value in each preset, and meaning."""
     from eseg_zoo.look.settings_page import print_settings
 
     print_settings(key, plain_console())
 
 
 @app.command(
-    help="Train a model as the YAML file RUN says; writes OUT/model.pt.\n\n"
+    help="Train a model with the settings in the YAML file RUN. The model is OUT/model.pt.\n\n"
     "The smallest file that works:\n\n" + "\n\n".join(SMALLEST_RUN.splitlines())
 )
 def train(
     run: Annotated[Path, typer.Argument(help="YAML file with the settings of the run.")],
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with an unfinished training; with more steps in RUN, extend it.")
+        bool,
+        typer.Option(
+            "--resume", help="Continue an interrupted training. With more steps in RUN, extend a finished one."
+        ),
     ] = False,
     start_from: Annotated[
         Path | None,
-        typer.Option(
-            "--from", help="Go on from this model.pt, or its package, with the images, labels and classes of RUN."
-        ),
+        typer.Option("--from", help="Start from this model (model.pt or its package) instead of from scratch."),
     ] = None,
     missing_chunks: MissingChunks = False,
     force: Force = False,
@@ -183,29 +195,45 @@ def _typed(run: Path, start_from: Path | None, missing_chunks: bool) -> str:
 
 @app.command()
 def predict(
-    model: Annotated[Path, typer.Argument(help="model.pt, or a package of the BioImage Model Zoo.")],
-    images: Annotated[list[Path], typer.Argument(help="Images: files, folders of planes, OME-Zarr, file.h5/dataset.")],
-    out: Annotated[Path, typer.Option(help="Folder for the maps, or NAME.ome.zarr.")],
-    probabilities: Annotated[bool, typer.Option("--probabilities", help="Write class probabilities too.")] = False,
-    uncertainty: Annotated[bool, typer.Option("--uncertainty", help="Write the normalised entropy too.")] = False,
+    model: Annotated[Path, typer.Argument(help="A model.pt, or a package of the BioImage Model Zoo.")],
+    images: Annotated[
+        list[Path], typer.Argument(help="Images: files, folders of planes, an OME-Zarr, or file.h5/dataset.")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for the maps, or a name that ends in .ome.zarr.")],
+    probabilities: Annotated[
+        bool, typer.Option("--probabilities", help="Also write the probability of each class, 0 to 1.")
+    ] = False,
+    uncertainty: Annotated[
+        bool, typer.Option("--uncertainty", help="Also write the uncertainty: the normalised entropy, 0 (sure) to 1.")
+    ] = False,
     eight_bit: Annotated[
-        bool, typer.Option("--uint8", help="Write both of these in steps of 1/255, a byte each, not as float32.")
+        bool,
+        typer.Option(
+            "--uint8", help="Write probabilities and uncertainty as 0 to 255, a byte each, instead of float32."
+        ),
     ] = False,
     axes: Axes = None,
     slices: Slices = None,
     tile: Tile = None,
     tta: TestTimeAugmentation = False,
     device: Device = None,
-    level: Annotated[int | None, typer.Option(min=0, help="Resolution level of an image, 0 the finest.")] = None,
+    level: Annotated[
+        int | None, typer.Option(min=0, help="Resolution level to read of an image with several. 0 is the finest.")
+    ] = None,
     missing_chunks: MissingChunks = False,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes of this machine to predict tiles.")] = None,
-    scheduler: Annotated[str | None, typer.Option(help="Address of a Dask scheduler to predict tiles.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Start this many processes on this machine, which predict the tiles.")
+    ] = None,
+    scheduler: Annotated[
+        str | None, typer.Option(help="Address of a Dask scheduler whose workers predict the tiles.")
+    ] = None,
     force: Force = False,
 ) -> None:
-    """Write a class map for each image, with class names, colours and pixel size, whatever its size.
+    """Write a class map for each image, of any size, with class names, colours and pixel size.
 
-    In a folder a map is NAME_classes.ome.tif, or NAME_classes.ome.zarr for an image that is a Zarr or very large; an
-    OUT that ends in .ome.zarr takes the maps of one image. Interrupted and started again, the command goes on.
+    In the folder OUT a map is called NAME_classes.ome.tif, or NAME_classes.ome.zarr where the image is a Zarr or very
+    large. If OUT ends in .ome.zarr, it holds the maps of one image. If the command is interrupted, start it again: it
+    continues where it was.
     """
     from eseg_zoo.commands import predict_files
     from eseg_zoo.inference.jobs import WantedMaps
@@ -222,19 +250,19 @@ def predict(
 
 @app.command()
 def evaluate(
-    model: Annotated[Path, typer.Argument(help="model.pt, or its package.")],
-    images: Annotated[list[Path], typer.Option(help="Image; repeat for several.")],
+    model: Annotated[Path, typer.Argument(help="A model.pt, or its package.")],
+    images: Annotated[list[Path], typer.Option(help="Image. Repeat the option for several.")],
     labels: Annotated[
         list[Path],
-        typer.Option(help="Label file of any kind for each image, sparse or dense; with one image repeat for several."),
+        typer.Option(help="Label file of each image, sparse or dense. One image may have several: repeat the option."),
     ],
     slices: Slices = None,
     unlabelled: Annotated[
-        int | None, typer.Option(help="Label value that means 'not labelled'; by default as in training.")
+        int | None, typer.Option(help="Label value that means 'not labelled'. Default: as in training.")
     ] = None,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures to this file too.")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Also write the figures to this JSON file.")] = None,
     reliability: Annotated[
-        Path | None, typer.Option(help="Draw how often the model is right, by its confidence: a .png, .svg or .pdf.")
+        Path | None, typer.Option(help="Draw accuracy against confidence into this .png, .svg or .pdf.")
     ] = None,
     axes: Axes = None,
     tile: Tile = None,
@@ -243,10 +271,10 @@ def evaluate(
     missing_chunks: MissingChunks = False,
     force: Force = False,
 ) -> None:
-    """Compare predictions with labels, over labelled pixels only: Dice, confusion matrix, calibration.
+    """Compare predictions with labels: Dice, confusion matrix and calibration, over labelled pixels only.
 
-    The figures of calibration mean something where the labels cover whole regions: among points painted evenly for
-    each class, rare classes are not rare.
+    Read the calibration only where the labels cover whole regions. A person paints about as many strokes of a rare
+    class as of a frequent one, and calibration depends on how frequent the classes are.
     """
     from eseg_zoo.commands import evaluate_files
     from eseg_zoo.inference.predict import Reading
@@ -260,30 +288,34 @@ def evaluate(
 
 @app.command()
 def suggest(
-    model: Annotated[Path, typer.Argument(help="model.pt, or its package.")],
-    images: Annotated[list[Path], typer.Argument(help="Images to choose places in, of any size.")],
-    out: Annotated[Path, typer.Option(help="Points for napari, a .csv; of several images one each, with its name.")],
+    model: Annotated[Path, typer.Argument(help="A model.pt, or its package.")],
+    images: Annotated[list[Path], typer.Argument(help="Images in which to choose places, of any size.")],
+    out: Annotated[
+        Path, typer.Option(help="A .csv with points for napari. Of several images each gets one, with its name.")
+    ],
     labels: Annotated[
         list[Path] | None,
-        typer.Option(help="What is labelled so far, for each image; by default what the model remembers of it."),
+        typer.Option(help="Label files so far, of each image. Default: what the model remembers of its training."),
     ] = None,
-    count: Annotated[int, typer.Option(min=1, help="How many places to suggest.")] = 10,
-    rois: Annotated[Path | None, typer.Option(help="Write ROIs for ImageJ and Fiji too, a .zip.")] = None,
-    pictures: Annotated[Path | None, typer.Option(help="Write a picture of each place into this folder.")] = None,
+    count: Annotated[int, typer.Option(min=1, help="How many places to suggest, for all images together.")] = 10,
+    rois: Annotated[
+        Path | None, typer.Option(help="Also write the places as ROIs for ImageJ and Fiji, into this .zip.")
+    ] = None,
+    pictures: Annotated[Path | None, typer.Option(help="Also write a picture of each place into this folder.")] = None,
     axes: Axes = None,
     slices: Slices = None,
     unlabelled: Annotated[
-        int | None, typer.Option(help="Label value that means 'not labelled'; by default as in training.")
+        int | None, typer.Option(help="Label value that means 'not labelled'. Default: as in training.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Which parts of a large image are looked at.")] = 0,
+    seed: Annotated[int, typer.Option(help="Another seed looks at other parts of a large image.")] = 0,
     device: Device = None,
     missing_chunks: MissingChunks = False,
     force: Force = False,
 ) -> None:
-    """Tell where to label next: places that the model is unsure of, unlike what is labelled and unlike each other.
+    """Suggest where to paint next: where the model is unsure, and where the image looks unlike what is labelled.
 
-    They are spread over the slices and classes, and lie inside small regions, where a person can tell what is there.
-    Paint a short stroke at each, with the class that you see, and train again. Of very large images a sample is read.
+    The places are spread over slices and classes. Paint a short stroke at each, of the class that you see there, and
+    train again. Of very large images a sample is read.
     """
     from eseg_zoo.commands import suggest_files
     from eseg_zoo.inference.predict import Reading
@@ -296,15 +328,15 @@ def suggest(
 
 @app.command()
 def report(
-    out: Annotated[Path, typer.Argument(help="Folder of a training, the out of its run.")],
+    out: Annotated[Path, typer.Argument(help="Folder of a training: what `out` in its run.yaml says.")],
     path: Annotated[
-        Path | None, typer.Option("--out", help="File to write; by default report.html in the folder.")
+        Path | None, typer.Option("--out", help="File to write. Default: report.html in the folder.")
     ] = None,
     force: Force = False,
 ) -> None:
     """Write the report of a training again: one HTML page that needs no network.
 
-    Every training ends with it; this is for older ones, and for those whose images were not at hand.
+    Every training writes it at its end. Use this command for older trainings, or where the images have moved.
     """
     from eseg_zoo.commands import report_file
 

@@ -71,30 +71,30 @@ class Run(Settings):
     images: Paths
     """Image file, or list of them."""
     labels: list[LabelFiles] = Field(min_length=1)
-    """Label file for each image, or a list of several, of which a later one paints over those before it. An ilastik
-    project with several images may be given once for all."""
+    """Label file of each image. An image may have a list of several; a later one paints over those before it. An
+    ilastik project with several images is given once."""
     axes: Annotated[str, BeforeValidator(_lower)] | None = None
-    """Names of the images' axes in their order, such as `yx`, `zyx` or `zcyx`; t is time or position. It may be left
-    out where the files state them."""
+    """Axes of the images in their order, such as `yx`, `zyx` or `zcyx`; t is time or position, c the channel. May be
+    left out where the files state them."""
     missing_chunks: bool = False
-    """Whether parts of an image file that are absent are taken for empty; otherwise they are an error."""
+    """Whether missing parts of an image file are treated as empty. Otherwise they are an error."""
     channels: Annotated[list[Name], BeforeValidator(as_list)] = Field([])
     """Name of each channel in the order of the files, such as `[nuclei, cytoplasm]`; by default they are numbered."""
     voxel_size: dict[Literal["z", "y", "x"], Annotated[float, Field(gt=0)]] = Field({})
-    """Micrometres per voxel along each axis, such as `{z: 0.05, y: 0.0046, x: 0.0046}`; those given count instead of
-    what the image files say."""
+    """Size of a voxel in micrometres, such as `{z: 0.05, y: 0.0046, x: 0.0046}`. It replaces what the image files
+    say."""
     classes: dict[Annotated[int, Field(ge=0, le=65535)], ClassName] = Field({})
-    """Class name of each label value; class maps hold these values in 8 or 16 bits. It may be left out where the label
-    files name their classes; where it is given, files that name classes are matched to it by name."""
+    """Name of the class that each label value stands for. Class maps hold the same values. May be left out where the
+    label files name their classes. Where it is given, such files are matched to it by name."""
     colours: dict[ClassName, Colour] | None = None
-    """Colour of a class in maps and pictures, such as `{membrane: '#e69f00'}`; by default that of its label file, or
-    else one that is told from the others with any colour vision."""
+    """Colour of a class in maps and pictures, such as `{membrane: '#e69f00'}`. Default: the colour in its label file,
+    or else one that can be told from the others with any colour vision."""
     out: Path
     """Folder for `model.pt`, the log and the checkpoints of the run."""
     preset: Literal["default", "small", "paper"] | None = None
-    """Defaults of network and training, for `network.dims` of 2 or 3: `default` is sized for a GPU, `small` for a
-    laptop's CPU. `paper` trains a network of the default size as it was published. Where it is left out, the machine
-    that trains chooses between the first two."""
+    """Size of the network and length of the training: `small` for a laptop's CPU, `default` for a GPU. `paper` trains a
+    network of the default size as it was published. By default it is `default` where the machine has a GPU, else
+    `small`."""
     unlabelled: int = 0
     """Label value that means 'not labelled'."""
     slices: SliceSettings = SliceSettings()
@@ -105,13 +105,13 @@ class Run(Settings):
     training: TrainingSettings = TrainingSettings()
     semi_supervised: SemiSupervisedSettings = SemiSupervisedSettings()
     paper: PaperSettings | None = None
-    """What only `preset: paper` has; with another preset it must be left out."""
+    """With another preset it must be left out."""
     frequencies: Literal["estimate", "balanced"] | dict[str, Annotated[float, Field(gt=0)]] = "estimate"
-    """Class frequencies of the data, by class name; `estimate` takes them from the unlabelled pixels (EM), `balanced`
-    applies no correction."""
+    """How frequent each class is in the images: `{membrane: 0.2, ...}`, or `estimate`, which measures it on unlabelled
+    pixels (EM). The probabilities are corrected for it. `balanced` turns the correction off."""
     prior_strength: float = Field(1.0, ge=0, le=1)
-    """Largest strength of the correction for class frequencies, 0 (none) to 1 (the whole of it). A run uses less where
-    the held-out labels ask for it, or where half of a class would vanish from the class map of unlabelled pixels."""
+    """Largest strength of the correction for class frequencies, from 0 (none) to 1 (all of it). A training uses less
+    where a class would suffer, and says so."""
     seed: int = Field(0, ge=0)
     """Seed of all randomness; two CPU runs with one seed are identical."""
 
@@ -242,7 +242,7 @@ class Run(Settings):
         if len(self.channels) > 1 and "c" not in axes:
             raise ValueError(
                 f"channels names {len(self.channels)} ({', '.join(self.channels)}), but axes is {self.axes!r}; "
-                "it must then have c"
+                "with several channels it must have c"
             )
 
 

@@ -20,7 +20,7 @@ class NetworkSettings(Settings):
     dims: Literal[2, 3] = 2
     """Spatial rank: 2 treats every slice as an image of its own, 3 learns from volumes."""
     width: int = Field(64, ge=1)
-    """Feature channels of the first level, unless `filters` says them; the next levels have 1.5 and 2 times as many."""
+    """Feature channels of the first level; the next levels have 1.5 and 2 times as many. `filters` replaces it."""
     filters: list[Annotated[int, Field(ge=1)]] | None = Field(None, min_length=1, max_length=5)
     """Feature channels of each level, finest (half resolution) first; the number of entries is the number of levels. By
     default three levels, but two in volumes whose z is about as fine as y and x."""
@@ -63,12 +63,12 @@ class LossWeights(Settings):
 
 
 class MaskSettings(Settings):
-    """What is hidden: the centre of a labelled patch, and random squares all over an unlabelled one."""
+    """What is hidden while the network learns: the centre of labelled patches, random squares of unlabelled ones."""
 
     size: int = Field(3, ge=1)
     """Side of the hidden region around the anchor, in pixels; odd."""
     probability: float = Field(0.5, ge=0, le=1)
-    """Share of the labelled patches that have their centre hidden; the others look as they do at prediction."""
+    """Share of the labelled patches that have their centre hidden. The others look as they do in a prediction."""
     share: float = Field(0.3, ge=0, lt=1)
     """Share of an unlabelled patch that is hidden."""
     sides: list[Annotated[int, Field(ge=1)]] = Field([3, 5, 9, 15], min_length=1)
@@ -101,18 +101,18 @@ class AugmentationSettings(Settings):
 
 
 class TrainingSettings(Settings):
-    """The optimisation: steps and batches of the supervised stage, everything else of all stages."""
+    """Optimisation. Steps and batches are those of the supervised stage; everything else holds for both stages."""
 
     steps: int = Field(20000, ge=0)
-    """Optimisation steps of the supervised stage at most; 0 leaves it out, where a training goes on from a model."""
+    """Most steps of the supervised stage. 0 leaves it out, which only a training that goes on from a model may do."""
     epoch_steps: int = Field(100, ge=1)
-    """Steps between two validations, about: a stage consists of whole epochs of one length."""
+    """Steps between two validations, about: a stage is divided into epochs of equal length."""
     patience: int = Field(50, ge=1)
     """Validations without a gain of 0.001 in soft Dice before a stage stops."""
     batch_size: int = Field(128, ge=1)
-    """Patches of a step, for each process and each accumulated batch."""
+    """Patches in a batch. Each process has batches of its own."""
     accumulate: int = Field(1, ge=1)
-    """Batches whose gradients are averaged for one step, where memory does not hold them at once."""
+    """Batches in a step, whose gradients are averaged. A smaller `batch_size` and a larger `accumulate` save memory."""
     learning_rate: float = Field(2e-3, gt=0)
     """Largest learning rate, reached after the warm-up."""
     warmup: float = Field(0.05, ge=0, le=1)
@@ -130,15 +130,14 @@ class TrainingSettings(Settings):
     """Processes that train together, each on a GPU of its own or on a share of the CPU's cores; each takes whole
     batches, so two of them see twice the patches in a step."""
     strategy: Literal["auto", "ddp"] = "auto"
-    """How they do it: `ddp` averages their gradients; `auto` is that where there are several, else none of it."""
+    """How several processes train together: `ddp` averages their gradients, and so does `auto` for several devices."""
     workers: int | None = Field(None, ge=0)
-    """Processes that cut the patches while the steps are made; the batches are the same whatever their number. By
-    default none on a CPU, and beside a GPU one a core, up to eight."""
+    """Processes that prepare patches while the network learns. The result does not depend on it. Default: none on a
+    CPU; beside a GPU one for each core but one, up to eight."""
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     """Number format of the arithmetic; `16-mixed` needs a GPU."""
     tensorboard: bool = False
-    """Whether the figures of `metrics.csv` go to TensorBoard too, in the folder `tensorboard` of the run; it must be
-    installed."""
+    """Whether the figures of `metrics.csv` are also written for TensorBoard, which must be installed."""
 
     @property
     def distributed(self) -> bool:
@@ -150,19 +149,19 @@ class SemiSupervisedSettings(Settings):
     """The last stage: unlabelled patches join the labelled ones, with pseudo-labels from an averaged network."""
 
     steps: int = Field(20000, ge=0)
-    """Optimisation steps at most; 0 turns the stage off."""
+    """Most steps. 0 turns the stage off."""
     labelled: int = Field(128, ge=1)
     """Labelled patches of a step."""
     unlabelled: int = Field(16, ge=1)
-    """Unlabelled patches of a step; each has a whole region of pixels to learn from."""
+    """Unlabelled patches of a step. Each has a whole region of pixels to learn from."""
     cells: int | None = Field(None, ge=1)
-    """Side of that region in cells of the coarsest level, 8 pixels for three levels; 8 cells in 2D and 4 in 3D."""
+    """Side of that region, in cells of the coarsest level (8 pixels with three levels). Default: 8 in 2D, 4 in 3D."""
     teacher: float = Field(0.99, ge=0, lt=1)
-    """Share of the averaged network's weights kept in a step; the rest comes from the network that learns."""
+    """Share of its weights that the averaged network keeps in a step. The rest comes from the network that learns."""
 
 
 class PaperSettings(Settings):
-    """What only the published training has (`preset: paper`); what was measured of it bought nothing to speak of."""
+    """Settings of the published training, for `preset: paper` alone."""
 
     plateau_patience: int = Field(10, ge=1)
     """Validations without a gain of 0.001 in soft Dice before the learning rate is halved."""

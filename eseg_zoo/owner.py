@@ -81,7 +81,7 @@ def _acquire(owner: Owner) -> None:
             if found is not None:
                 _refuse_held(owner, found)
                 _remove(owner.lock, found)
-    raise OutputError(f"{owner.path} is wanted by several commands at once; run one of them")
+    raise OutputError(f"several commands want to write {owner.path} at once; run one of them")
 
 
 def _create(lock: Path, content: str) -> None:

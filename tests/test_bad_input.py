@@ -560,7 +560,7 @@ def test_more_gpus_than_there_are_is_one_line(
     monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
     monkeypatch.setattr("torch.backends.mps.is_available", lambda: False)
     outcome = eseg("train", run_file(folder, training={"devices": 2}))
-    assert_one_line(outcome, "training.devices is 2, the GPUs of this machine are 1")
+    assert_one_line(outcome, "training.devices is 2, but this machine has 1 GPU")
     assert not (folder / "out").exists()
 
 

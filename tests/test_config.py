@@ -293,7 +293,7 @@ def test_a_value_out_of_range_is_named_with_its_limit(
         ({"axes": "cyx", "channels": ["a", "b", "a"]}, "channels has one name twice: a, b, a"),
         (
             {"channels": ["nuclei", "cytoplasm"]},
-            "channels names 2 (nuclei, cytoplasm), but axes is 'zyx'; it must then have c",
+            "channels names 2 (nuclei, cytoplasm), but axes is 'zyx'; with several channels it must have c",
         ),
         (
             {"images": ["a.tif", "b.tif", "c.tif"], "labels": ["d.tif", "e.tif"]},

@@ -39,3 +39,8 @@ def test_the_sizes_in_the_picture_are_those_of_the_tensors() -> None:
     sizes = [[bar.size for bar in row] for row in drawing["encoder_bars"](axis)]
     assert sizes == [[112, 110], [54, 50], [24, 20], [9, 5]]  # by hand: 3x3 takes 2, blur pooling n to (n - 4) / 2 + 1
     assert [[bar.size for bar in row] for row in drawing["ladder_bars"](axis)] == [[8], [6, 8], [6, 8], [5]]
+
+
+def test_the_page_of_the_commands_is_that_of_the_code() -> None:
+    page = runpy.run_path(str(ROOT / "docs" / "make_commands.py"))
+    assert page["PAGE"].read_text(encoding="utf-8") == page["as_page"](), "run python docs/make_commands.py"

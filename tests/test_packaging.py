@@ -73,6 +73,9 @@ def test_the_citation_is_of_this_version_and_licence(project: dict[str, Any]) ->
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
     for key in ("version", "license"):
         assert citation[key] == project["project"][key], key
+    newest = re.search(r"^## (\S+) \((\S+)\)$", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert newest
+    assert newest.groups() == (citation["version"], citation["date-released"])
 
 
 def test_every_extra_but_those_that_are_tested_otherwise_is_installed_for_the_checks(project: dict[str, Any]) -> None:

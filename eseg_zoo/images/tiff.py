@@ -40,7 +40,7 @@ def open_tiff(path: Path, request: Request, chosen: int | None = None) -> Found:
     try:
         return _open(path, request, chosen, described=True)
     except _NotUnderstoodError as error:
-        log.warning("%s has an OME description that cannot be understood (%s); its pages are read alone", path, error)
+        log.warning("%s has an OME description that cannot be understood (%s); it is not used", path, error)
         found = _open(path, request, chosen, described=False)
         assert isinstance(found.source, TiffSource)
         return replace(found, source=replace(found.source, described=False))

@@ -121,8 +121,8 @@ def evaluate_images(
     merged: Evaluation = reduce(add, evaluations)
     if merged.familiar:
         log.warning(
-            "The model was trained on some of these labels (%d of the %d that it knows again): the figures flatter it; "
-            "evaluate it on other images or slices",
+            "The model was trained on some of these labels (%d of the %d that it remembers), so the figures are too "
+            "good; evaluate it on other images or slices",
             len(merged.familiar),
             len(predictor.checkpoint.training.landmarks),
         )

@@ -103,7 +103,7 @@ def _raise_error_of(future: Any) -> None:
     except KilledWorker as error:
         raise ClusterError(
             f"{error.allowed_failures + 1} workers died of one chunk, the last at {error.last_worker.address}, "
-            "most likely of too little memory; give the workers more, or --tile a smaller one"
+            "most likely because memory ran out; give the workers more memory, or a smaller --tile"
         ) from error
     except (CancelledError, OSError, TimeoutError) as error:
         raise ClusterError(

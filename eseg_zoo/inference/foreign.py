@@ -104,7 +104,7 @@ class ForeignNetwork:
     def predictor(self, *, device: str | None, tta: bool) -> ForeignPredictor:
         """Return the network ready to predict; raises `InputError` for what it cannot do."""
         if tta:
-            raise InputError(f"{self.package.path} is of other software, so it is not averaged over turns; no --tta")
+            raise InputError(f"{self.package.path} is of other software, which --tta cannot average; leave it out")
         return ForeignPredictor(self, device)
 
 
@@ -140,8 +140,8 @@ class ForeignPredictor:
         if not self._told and np.abs(found.sum(0) - 1).max() > _REST:
             self._told = True
             log.warning(
-                "%s: its channels do not add up to 1, so they say nothing of a background: a pixel gets the highest of "
-                "them, be it ever so low.",
+                "%s: its channels do not add up to 1, so there is no background: each pixel gets the class of the "
+                "highest, even where all are low.",
                 self.checkpoint.package.path,
             )
 

@@ -213,7 +213,7 @@ def _values(where: str, block: Any) -> NDArray[np.uint16]:
         raise InputError(f"{where} has {' x '.join(map(str, data.shape))} pixels; ilastik writes smaller blocks")
     values = np.asarray(data[()])
     if values.size and not 0 <= int(values.min()) <= int(values.max()) < 2**16:
-        raise InputError(f"{where} has labels from {values.min()} to {values.max()}, which are none of ilastik")
+        raise InputError(f"{where} has labels from {values.min()} to {values.max()}, which ilastik does not write")
     mask = block.get("mask") if isinstance(block, h5py.Group) else None
     if isinstance(mask, h5py.Dataset):
         if mask.shape != data.shape:

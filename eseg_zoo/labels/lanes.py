@@ -39,11 +39,11 @@ def fits_of(project: Project, given: Sequence[tuple[Image, bool]]) -> list[Fit |
     if not any(lanes):
         if len(images) > 1 or len(labelled) > 1 or not _fit(labelled[0], *given[0]):
             raise InputError(
-                f"{project.path} has no lane of {' or '.join(image.name for image in images)}: "
-                f"its lanes are of {', '.join(', '.join(lane.sources[:1]) or lane.name for lane in project.lanes)}"
+                f"{project.path} does not know {' or '.join(image.name for image in images)}: "
+                f"its images are {', '.join(', '.join(lane.sources[:1]) or lane.name for lane in project.lanes)}"
             )
         lanes = [labelled[0]]
-        log.warning("%s: %s is taken for %s, as both are the only one", project.path, labelled[0].name, images[0].name)
+        log.warning("%s: its only image, %s, is taken for %s", project.path, labelled[0].name, images[0].name)
     for one in labelled:
         if one not in lanes:
             log.warning("%s: %s has labels, but its image is not in the run", project.path, one.name)
@@ -51,7 +51,7 @@ def fits_of(project: Project, given: Sequence[tuple[Image, bool]]) -> list[Fit |
     for lane, (image, is_part) in zip(lanes, given, strict=True):
         fit = None if lane is None else _fit(lane, image, is_part)
         if lane is None:
-            log.warning("%s has no lane of %s: it gives it no labels", project.path, image.name)
+            log.warning("%s does not know %s, and gives it no labels", project.path, image.name)
         elif fit is None:
             sizes = " x ".join(f"{axis}={n}" for axis, n in lane.sizes.items())
             expected = " x ".join(f"{axis}={n}" for axis, n in image.sizes.items() if axis in image.axes)

@@ -23,7 +23,7 @@ def print_check(check: Check, console: Console) -> None:
     for text in check.warnings:
         console.print(Text.assemble(("warning: ", "bold yellow"), text), soft_wrap=True)
     if not check.warnings:
-        console.print("Nothing was found that will hurt.")
+        console.print("No problem was found.")
 
 
 def _of_images(check: Check) -> Iterator[str]:
@@ -52,6 +52,8 @@ def _of_labels(check: Check) -> Iterator[str]:
     yield f"{len(check.summary.labelled_slices)} of {check.summary.all_slices} slices have labels."
     if run.slices.validation:
         yield f"Held out for validation: slices {run.slices.validation}."
+    elif not any(check.summary.held_out_pixels.values()):
+        yield "Held out for validation: nothing, as too few strokes are labelled."
     else:
         share = f"{run.training.validation_fraction:.0%} of the strokes of each class, by seed {run.seed}"
         yield f"Held out for validation: {share}."

@@ -120,8 +120,8 @@ def _refuse_foreign(out: Path) -> None:
     ours = _left(out, STAGES, LOGS)
     if ours and not (out / "run.json").exists():
         raise OutputError(
-            f"{ours[0]} would be replaced, but there is no {out / 'run.json'}, so it is not of a training here; give "
-            "another out, or move it away"
+            f"{ours[0]} would be replaced, but there is no {out / 'run.json'}, which says that a training wrote it; "
+            "give another out, or move it away"
         )
 
 
@@ -140,7 +140,7 @@ def _take_up(out: Path, before: Begun, after: Begun) -> Begun:
         )
     if before.device != after.device:
         log.warning(
-            "The training was begun on %s and goes on on %s: the model will not be the same to the last bit.",
+            "The training was begun on %s and continues on %s: the model will not be the same to the last bit.",
             before.device,
             after.device,
         )
@@ -165,7 +165,7 @@ def _extend(out: Path, stage: str, before: Begun, after: Begun) -> None:
     old, new = (planned_steps(begun.steps(stage), epoch) for begun in (before, after))
     taken = _steps_of_finished(out / stage)
     if new == old:
-        log.warning("%s of %d is less than an epoch of %d steps more: nothing is added.", STEPS[stage], new, epoch)
+        log.warning("%s of %d adds less than one epoch, %d steps, so nothing is added.", STEPS[stage], new, epoch)
         return
     if taken is not None and taken < old:
         log.warning("The %s stage ended at step %d, where validation stalled: more steps add nothing.", stage, taken)

@@ -186,7 +186,8 @@ def _check_machine(settings: TrainingSettings) -> None:
         raise ConfigError(f"training.accelerator is {settings.accelerator}, which this machine does not have")
     if settings.accelerator != "cpu" and 0 < gpus < settings.devices:
         raise ConfigError(
-            f"training.devices is {settings.devices}, the GPUs of this machine are {gpus}; accelerator: cpu needs none"
+            f"training.devices is {settings.devices}, but this machine has {tell(gpus, 'GPU')}; take fewer, or "
+            "accelerator: cpu"
         )
     cpu = settings.accelerator == "cpu" or (settings.accelerator == "auto" and not torch.cuda.is_available())
     require_environment(settings)
@@ -226,7 +227,7 @@ def _fit(
     start = resumable(folder, stage.state_dict(), validated=bool(held_out))
     if start is None and is_first():
         if any((folder / name).exists() for name in CHECKPOINTS):
-            log.warning("No checkpoint in %s can be gone on from: the stage starts again.", folder)
+            log.warning("No checkpoint in %s can be used: the stage starts again.", folder)
         clear_stage(run.out, plan.name)
     epoch_log = EpochLog(run.out, plan.name, before, tensorboard=run.training.tensorboard)
     callbacks = [estimate.of(plan.name), epoch_log]

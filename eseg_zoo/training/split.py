@@ -48,7 +48,7 @@ def split_labels(
         training, validation = _hold_out(training, run)
     if run.preset == "paper" and not len(validation):
         raise InputError(
-            f"{_files(run)}: no label is held out for validation, which preset: paper follows; "
+            f"{_files(run)}: no label is held out for validation, which preset: paper needs; "
             "choose another preset, label more strokes, or set slices.validation or training.validation_fraction"
         )
     _tell_what_is_not_validated(validation, run)

@@ -20,39 +20,39 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 @app.command()
 def export(
     package: Annotated[
-        Path | None, typer.Argument(metavar="PACKAGE", help="With --review alone: a finished package to look at.")
+        Path | None, typer.Argument(metavar="PACKAGE", help="A finished package to review. It needs --review.")
     ] = None,
     ckpt: Annotated[
         Path | None,
-        typer.Option(
-            help="Checkpoint that training left, model.pt, or a package that was made of one; an export needs it."
-        ),
+        typer.Option(help="The model to export: the model.pt of a training, or a package that was made of one."),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Package to write; by default beside the checkpoint.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Package to write. Default: the name of the model, ending in .zip.")
+    ] = None,
     card: Annotated[
-        Path | None, typer.Option(help="YAML of what you state: name, authors, license, training_data, cite ...")
+        Path | None, typer.Option(help="YAML file with what you state: name, authors, license, training_data, cite ...")
     ] = None,
     template: Annotated[
         str | None,
         typer.Option(
-            help="Texts of the package: em2d, em3d, fluorescence2d, fluorescence3d, or the path of your own YAML file."
+            help="Texts of the package: em2d, em3d, fluorescence2d, fluorescence3d, or a YAML file of your own."
         ),
     ] = None,
     evaluation: Annotated[
         Path | None,
-        typer.Option(help="Figures that `eseg evaluate --json` wrote, for README and picture."),
+        typer.Option(help="Figures from `eseg evaluate --json`, shown in the README and the cover of the package."),
     ] = None,
     review: Annotated[
-        bool, typer.Option("--review", help="Show what the zoo's reviewers ask for, and how to fix what is missing.")
+        bool, typer.Option("--review", help="List what the zoo's reviewers ask for, and how to fix what is missing.")
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing package.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
     """Export a trained model as a BioImage Model Zoo package for ilastik, deepImageJ, QuPath and Python.
 
-    The package holds state dict, TorchScript and ONNX weights. It is written only after each was loaded from disk,
-    equalled the checkpoint, and passed the zoo's own tests. A table, also in its README, says which software runs it.
-    `eseg export --review model.zip` writes nothing: it reviews a package that is there.
+    The package holds the weights as state dict, TorchScript and ONNX. Each is loaded again and compared with the model,
+    and the zoo's own tests are run; if anything differs, no package is written. A table tells which software runs the
+    package. `eseg export --review model.zip` only reviews a finished package.
     """
     if package is not None:
         if not review or any((ckpt, out, card, template, evaluation, force)):

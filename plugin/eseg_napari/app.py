@@ -24,15 +24,22 @@ def open_viewer(path: Path | None = None, *, axes: str | None = None, show: bool
     return viewer, widget
 
 
-def main() -> None:
-    """Entry point of `eseg-napari`."""
-    parser = argparse.ArgumentParser(prog="eseg-napari", description=__doc__)
-    parser.add_argument(
-        "path", nargs="?", type=Path,
+def parser() -> argparse.ArgumentParser:
+    """Return the options of `eseg-napari`."""
+    made = argparse.ArgumentParser(
+        prog="eseg-napari", description="Open napari with the window to paint, train, look and export."
+    )
+    made.add_argument(
+        "path", nargs="?", type=Path, metavar="PATH",
         help="an image of any format that eseg reads, a run.yaml, a project's folder, or an ilastik project (.ilp)",
     )  # fmt: skip
-    parser.add_argument("--axes", help="axes of an image that does not state them, such as zyx or tczyx")
-    given = parser.parse_args()
+    made.add_argument("--axes", help="axes of an image that does not state them, such as zyx or tczyx")
+    return made
+
+
+def main() -> None:
+    """Entry point of `eseg-napari`."""
+    given = parser().parse_args()
     if given.path is not None and not given.path.exists():
         sys.exit(f"{given.path} does not exist")
     try:

@@ -113,6 +113,6 @@ def test_labels_that_the_model_was_trained_on_are_told(
     (line,) = caplog.messages
     count = len(landmarks)
     assert line == (
-        f"The model was trained on some of these labels ({count} of the {count} that it knows again): the figures "
-        "flatter it; evaluate it on other images or slices"
+        f"The model was trained on some of these labels ({count} of the {count} that it remembers), so the figures "
+        "are too good; evaluate it on other images or slices"
     )

@@ -206,7 +206,7 @@ def test_tiles_turns_and_other_processes_are_not_for_it(tmp_path: Path, monkeypa
     model = eseg_zoo.load(path)
     with pytest.raises(InputError, match="leave out --tile"):
         model.predict(STACK, tile=64)
-    with pytest.raises(InputError, match="no --tta"):
+    with pytest.raises(InputError, match="which --tta cannot average"):
         model.predict(STACK, tta=True)
     arguments = ["predict", str(path), str(tmp_path / "raw.tif"), "--out", str(tmp_path / "maps"), "--workers", "2"]
     assert isinstance(CliRunner().invoke(app, arguments).exception, CheckpointError)

@@ -72,7 +72,7 @@ def test_the_figures_are_those_of_the_files(inputs: Path) -> None:
     assert found["warnings"] == []
     assert "3 of 3 slices have labels." in printed
     assert "Held out for validation: 10% of the strokes of each class, by seed 0." in printed
-    assert "Nothing was found that will hurt." in printed
+    assert "No problem was found." in printed
 
 
 def test_warnings_are_those_of_training_and_of_the_data(inputs: Path) -> None:
@@ -90,6 +90,7 @@ def test_warnings_are_those_of_training_and_of_the_data(inputs: Path) -> None:
         f"{inputs / 'image.tif'} is small (z=3) beside the patches of 52 x 52 x 52 pixels that the network sees",
     ]
     assert all(f"warning: {line}" in printed for line in warnings)
+    assert "Held out for validation: nothing, as too few strokes are labelled." in printed
 
 
 def test_errors_are_those_of_training(inputs: Path) -> None:

@@ -316,5 +316,5 @@ def test_the_published_training_learns_and_twice_the_same(inputs: Path) -> None:
 
 def test_it_is_refused_without_validation_which_its_schedule_follows(inputs: Path) -> None:
     run = paper_run(inputs, training=TRAINING | {"validation_fraction": 0})
-    with pytest.raises(InputError, match="no label is held out for validation, which preset: paper follows"):
+    with pytest.raises(InputError, match="no label is held out for validation, which preset: paper needs"):
         read_training_data(run)

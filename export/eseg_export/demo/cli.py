@@ -16,16 +16,16 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 @app.command()
 def demo(
-    kind: Annotated[Kind, typer.Option(help="Make a volume like this.")] = Kind.EM,
+    kind: Annotated[Kind, typer.Option(help="What kind of volume to make.")] = Kind.EM,
     out: Annotated[Path, typer.Option(help="Folder for everything that the demo makes.")] = Path("demo"),
     seed: Annotated[int, typer.Option(min=0, help="Seed of the volume, the strokes and the training.")] = 0,
-    steps: Annotated[int, typer.Option(min=3, help="Training steps; fewer are faster and worse.")] = 800,
+    steps: Annotated[int, typer.Option(min=3, help="Training steps. Fewer are faster, and the result is worse.")] = 800,
     force: Annotated[bool, typer.Option("--force", help="Replace the results of an earlier demo.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
-    """Make a volume like EM or two-channel fluorescence, label 0.05 % of it, and go the whole road with it.
+    """Show every step on a synthetic volume, of which 0.05 % of the pixels are labelled.
 
-    It trains, evaluates, predicts, exports and verifies by the commands that it shows, and writes a report.
+    The demo trains, evaluates, predicts, exports, verifies and writes a report. It prints each command that it runs.
     """
     from eseg_export.demo.walkthrough import walk_through  # torch and matplotlib take seconds; --help must not
 

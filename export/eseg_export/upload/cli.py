@@ -23,25 +23,26 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 @app.command()
 def upload(
-    package: Annotated[Path, typer.Argument(help="Package that eseg export wrote: model.zip.")],
+    package: Annotated[Path, typer.Argument(help="A package that eseg export wrote.")],
     update: Annotated[
         str | None,
-        typer.Option(metavar="ID", help="Stage a new version of this model, which is yours."),
+        typer.Option(metavar="ID", help="Stage a new version of this model of yours."),
     ] = None,
-    submit: Annotated[bool, typer.Option("--submit", help="Ask for a review when all files are there.")] = False,
+    submit: Annotated[bool, typer.Option("--submit", help="Ask for a review when all files are uploaded.")] = False,
     server: Annotated[
-        str | None, typer.Option(metavar="URL", help="Another instance of the service; by default the zoo's.")
+        str | None, typer.Option(metavar="URL", help="Another instance of the service. Default: the zoo's.")
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print every request and send none; needs no token.")
+        bool, typer.Option("--dry-run", help="Print every request and send none. It needs no token.")
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Upload without asking.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
-    """Upload a package to the BioImage Model Zoo as a draft; nothing is published by it.
+    """Upload a package to the BioImage Model Zoo as a draft. Nothing is published.
 
-    The package is tested again and shown with its licence; then you are asked. The token is taken from the variable
-    HYPHA_TOKEN, from the keyring, or asked for. After a broken connection the same command goes on.
+    The package is tested again and shown with its licence, and you are asked before anything is sent. The token is
+    taken from the variable HYPHA_TOKEN or from the keyring, or else asked for. If the connection breaks, start the
+    command again: it continues.
     """
     from eseg_export.upload.connection import checked_server
     from eseg_export.upload.package import read_checked

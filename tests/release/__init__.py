@@ -1,0 +1,1 @@
+"""What users install, built and tried as they would: `make dist`."""
