@@ -3,12 +3,13 @@
     python benchmarks/loop.py DATA [--out benchmarks/runs/loop] [--rounds 10,20,35,60] [--seeds 0,1,2]
 
 DATA is a folder of the nerve cord, the axons or the nuclei (see `materials.py`). It starts with two strokes of each
-class on one slice. Each round paints more strokes from the dense truth (see `annotator.py`): at `random` pixels, where
-the model does `suggest` it, or in the largest `error` of the model's map on random slices, as a person does. Then the
-model of the round before learns from all strokes, and from no other label, for a fixed number of steps. Both the
-network and a random forest that gets the same strokes are judged on every pixel of unseen slices. Writes `tables.md`
-and the curves `loop.png`. Finished rounds are kept, each as soon as it is there: the command can be stopped at any
-moment and started again, and `--table` makes the tables of what there is. Delete the folder after a change of the code.
+class on one slice. Each round paints more strokes from the dense truth (see `annotator.py`): at `random` pixels, at
+random pixels of all `classes` in turn, where the model does `suggest` it, or in the largest `error` of the model's map
+on random slices, as a person does. Then the model of the round before learns from all strokes, and from no other label,
+for a fixed number of steps. Both the network and a random forest that gets the same strokes are judged on every pixel
+of unseen slices. Writes `tables.md` and the curves `loop.png`. Finished rounds are kept, each as soon as it is there:
+the command can be stopped at any moment and started again, and `--table` makes the tables of what there is. Delete the
+folder after a change of the code.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 import eseg_zoo
-from annotator import Spot, error_spots, first_spots, paint, random_spots
+from annotator import Spot, class_spots, error_spots, first_spots, paint, random_spots
 from eseg_zoo.calibration.correction import HeldOut, fit_correction
 from eseg_zoo.metrics import Confusion
 from eseg_zoo.output import replacing
@@ -40,7 +41,7 @@ from materials import Labelled, Material, Plane, read_material
 from report import network_steps
 from rows import Outcome, Row, complete
 
-STRATEGIES = ("random", "suggest", "error")
+STRATEGIES = ("random", "classes", "suggest", "error")
 # Pixels a side of what the forest's frequencies follow from, in the middle of slices.
 FREQUENCY_SIDE = 384
 
@@ -127,6 +128,8 @@ def _choose(
         return first_spots(truth, list(material.classes), rng)
     if strategy == "random":
         return random_spots(truth, count, rng)
+    if strategy == "classes":
+        return class_spots(truth, list(material.classes), count, rng)
     if strategy == "error":
         return error_spots(truth, labels, partial(_class_map, model, learnt), count, rng)
     first = np.cumsum([0, *(len(image) for image in learnt.images)])
