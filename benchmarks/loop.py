@@ -34,6 +34,7 @@ from annotator import Spot, class_spots, error_spots, first_spots, paint, random
 from eseg_zoo.calibration.correction import HeldOut, fit_correction
 from eseg_zoo.metrics import Confusion
 from eseg_zoo.output import replacing
+from eseg_zoo.suggest import ranking
 from eseg_zoo.training.finish import frequency_sections, thin
 from forest import PixelForest
 from loop_report import draw_curves, make_tables
@@ -133,6 +134,8 @@ def _choose(
     if strategy == "error":
         return error_spots(truth, labels, partial(_class_map, model, learnt), count, rng)
     first = np.cumsum([0, *(len(image) for image in learnt.images)])
+    if strategy == "suggest-likely":  # without uncertainty
+        ranking.DOUBT = 0.0
     places = model.suggest(learnt.images, stacks_of(labels, learnt), count=count, axes="zyx")
     return [(int(first[place.number]) + place.z, place.y, place.x) for place in places]
 

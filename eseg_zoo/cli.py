@@ -280,10 +280,9 @@ def suggest(
     missing_chunks: MissingChunks = False,
     force: Force = False,
 ) -> None:
-    """Tell where to label next: places that the model is unsure of, unlike what is labelled and unlike each other.
+    """Tell where to label next: places that may be of the classes with the fewest strokes, unlike what is labelled.
 
-    They are spread over the slices and classes, and lie inside small regions, where a person can tell what is there.
-    Paint a short stroke at each, with the class that you see, and train again. Of very large images a sample is read.
+    The model is not sure of them, they are unlike each other, and they are spread over the slices. Paint a short stroke at each, with the class that you see, and train again. Of very large images a sample is read.
     """
     from eseg_zoo.commands import suggest_files
     from eseg_zoo.inference.predict import Reading

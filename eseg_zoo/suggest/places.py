@@ -214,22 +214,21 @@ def _ranked(predictor: Predictor, source: _Source, seen: Sequence[_Seen], count:
     where = np.column_stack([sections, np.concatenate([one.places for one in candidates])])
     pool = Pool(
         probabilities=np.concatenate([one.probabilities for one in candidates]),
+        uncertainty=np.concatenate([one.uncertainty for one in candidates]),
         features=np.concatenate([one.features for one in candidates]),
         labelled=np.concatenate([one.labelled for one in seen if one.labelled is not None]),
         slices=np.unique(where[:, :-2], axis=0, return_inverse=True)[1].reshape(-1),
         strokes=_strokes_by_class(predictor.checkpoint, source),
         places=where,
     )
-    uncertainty, guesses = (
-        np.concatenate([getattr(one, key) for one in candidates]) for key in ("uncertainty", "guesses")
-    )
+    guesses = np.concatenate([one.guesses for one in candidates])
     geometry = predictor.checkpoint.geometry
     chosen = rank(pool, count, apart=np.array([1, *(n + 1 for n in reach_of(geometry, APART))]))
     made = []
     for order, one in enumerate(chosen, start=1):
         number, *z, y, x = where[one.row].tolist()
         section = source.sections[number]
-        unsure, name = float(uncertainty[one.row]), predictor.checkpoint.class_names[guesses[one.row]]
+        unsure, name = float(pool.uncertainty[one.row]), predictor.checkpoint.class_names[guesses[one.row]]
         plane = z[0] if z else section.z or 0
         made.append(
             Place(section.image, source.images[number], order, section.t, plane, y, x, unsure, one.difference, name)

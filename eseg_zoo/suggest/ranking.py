@@ -2,12 +2,12 @@
 
 Few labels teach most where every class has about as many of them. Rare classes are hardly met at random places, and
 hardly among the most uncertain ones, which are borders and artefacts. So the class that has the fewest strokes is
-looked for next, and among places that may be of it difference counts. Where the network is wrong, the place is no loss:
-it is what is mistaken for that class. That likely places beat uncertain ones while labels are few: G. Hacohen,
-A. Dekel, D. Weinshall, "Active learning on a budget: opposite strategies suit high and low budgets", ICML 2022.
-Difference is that of the greedy cover of a set of points (k-centre): T. Gonzalez, Theoretical Computer Science 38
-(1985); O. Sener, S. Savarese, "Active learning for convolutional neural networks: a core-set approach", ICLR 2018.
-NumPy alone.
+looked for next, and among places that may be of it difference counts, and uncertainty mildly. Where the network is
+wrong, the place is no loss: it is what is mistaken for that class. That likely places beat uncertain ones while labels
+are few: G. Hacohen, A. Dekel, D. Weinshall, "Active learning on a budget: opposite strategies suit high and low
+budgets", ICML 2022. Difference is that of the greedy cover of a set of points (k-centre): T. Gonzalez, Theoretical
+Computer Science 38 (1985); O. Sener, S. Savarese, "Active learning for convolutional neural networks: a core-set
+approach", ICLR 2018. NumPy alone.
 """
 
 from __future__ import annotations
@@ -17,12 +17,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+# The power of the uncertainty in what a place is worth: 0 would not count it, and suggest what is known for sure too.
+DOUBT = 0.5
+
 
 @dataclass(frozen=True)
 class Pool:
     """Places to choose from, one row each, and what is labelled already."""
 
     probabilities: NDArray[np.floating]  # (n, classes), of what each may be
+    uncertainty: NDArray[np.floating]  # (n,), 0 (sure) to 1
     features: NDArray[np.floating]  # (n, d), what the network sees at each
     labelled: NDArray[np.floating]  # (m, d), the same of labelled places; m may be 0
     strokes: NDArray[np.integer]  # (classes,), how many strokes there are of each class
@@ -42,10 +46,10 @@ def rank(pool: Pool, count: int, *, apart: NDArray[np.integer]) -> list[Ranked]:
     """Return up to `count` rows of the pool, the best first.
 
     Each is looked for as one of the class that has the fewest strokes, those suggested before included. It is the one
-    with the largest product of the probability of that class and difference, among those that are allowed: two places
-    differ by at least `apart` (k,) in one of their coordinates, and no slice has more places than its share, unless the
-    others have none left. Features are measured in their standard deviations over the pool. Of equal classes and rows
-    the first counts.
+    with the largest product of the probability of that class, difference, and uncertainty to the power of `DOUBT`,
+    among those that are allowed: two places differ by at least `apart` (k,) in one of their coordinates, and no slice
+    has more places than its share, unless the others have none left. Features are measured in their standard deviations
+    over the pool. Of equal classes and rows the first counts.
     """
     features, labelled = _standardised(pool)
     nearest = _distances(features, labelled).min(1, initial=np.inf)
@@ -55,7 +59,7 @@ def rank(pool: Pool, count: int, *, apart: NDArray[np.integer]) -> list[Ranked]:
     chosen: list[Ranked] = []
     while len(chosen) < count and free.any():
         wanted = int(strokes.argmin())
-        worth = pool.probabilities[:, wanted] * nearest
+        worth = pool.probabilities[:, wanted] * nearest * pool.uncertainty**DOUBT
         row = int(np.where(slices.within(free), worth, -1).argmax())
         chosen.append(Ranked(row, float(nearest[row])))
         strokes[wanted] += 1

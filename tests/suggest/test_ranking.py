@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from eseg_zoo.suggest.ranking import Pool, rank
+from eseg_zoo.suggest.ranking import DOUBT, Pool, rank
 
 FAR = np.array([1, 1])  # only the very same place is near
 
@@ -17,12 +17,14 @@ def pool(
     slices: NDArray[np.integer] | None = None,
     places: NDArray[np.integer] | None = None,
     strokes: NDArray[np.integer] | None = None,
+    uncertainty: NDArray[np.floating] | None = None,
 ) -> Pool:
     n, classes = probabilities.shape
     none = np.zeros((0, features.shape[1]))
     usual = np.stack([np.arange(n), np.zeros(n, int)], axis=1)
     return Pool(
         probabilities,
+        np.ones(n) if uncertainty is None else uncertainty,
         features,
         none if labelled is None else labelled,
         np.zeros(classes, int) if strokes is None else strokes,
@@ -39,7 +41,8 @@ def as_sure(n: int) -> NDArray[np.floating]:
 def random_pool(n: int = 40, labels: int = 5, seed: int = 0) -> Pool:
     rng = np.random.default_rng(seed)
     strokes = np.array([4, 2, 3])
-    return pool(rng.dirichlet([1, 1, 1], n), rng.normal(3, 2, (n, 4)), rng.normal(3, 2, (labels, 4)), strokes=strokes)
+    likely, features, labelled = rng.dirichlet([1, 1, 1], n), rng.normal(3, 2, (n, 4)), rng.normal(3, 2, (labels, 4))
+    return pool(likely, features, labelled, strokes=strokes, uncertainty=rng.random(n))
 
 
 def slow_order(given: Pool, count: int) -> list[tuple[int, float]]:
@@ -57,7 +60,7 @@ def slow_order(given: Pool, count: int) -> list[tuple[int, float]]:
                 continue
             at = given.features[row] / scale
             difference = min((float(np.linalg.norm(at - one)) for one in known), default=1.0)
-            score = float(given.probabilities[row, wanted]) * difference
+            score = float(given.probabilities[row, wanted]) * difference * float(given.uncertainty[row]) ** DOUBT
             if score > best[0]:
                 best = score, row, difference
         chosen.append((best[1], best[2]))
@@ -92,6 +95,11 @@ def test_a_class_that_is_likely_nowhere_is_looked_for_where_it_is_likeliest() ->
     probabilities = np.array([[0.99, 0.01], [0.9, 0.1], [0.98, 0.02]])
     found = rank(pool(probabilities, np.eye(3), strokes=np.array([9, 0])), 1, apart=FAR)
     assert found[0].row == 1
+
+
+def test_what_is_known_for_sure_comes_after_what_is_not() -> None:
+    found = rank(pool(as_sure(3), np.eye(3), uncertainty=np.array([0.0, 0.5, 0.01])), 3, apart=FAR)
+    assert [one.row for one in found] == [1, 2, 0]
 
 
 def test_what_looks_like_a_labelled_place_comes_last() -> None:
