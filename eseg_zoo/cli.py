@@ -282,7 +282,8 @@ def suggest(
 ) -> None:
     """Tell where to label next: places that may be of the classes with the fewest strokes, unlike what is labelled.
 
-    The model is not sure of them, they are unlike each other, and they are spread over the slices. Paint a short stroke at each, with the class that you see, and train again. Of very large images a sample is read.
+    The model is not sure of them, they are unlike each other, and they are spread over the slices. Paint a short stroke
+    at each, with the class that you see, and train again. Of very large images a sample is read.
     """
     from eseg_zoo.commands import suggest_files
     from eseg_zoo.inference.predict import Reading
