@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from test_scenes import pair_of, with_slices
+from labelled_pair import pair_of, with_slices
 
 from eseg_zoo.api import Model
 from eseg_zoo.checkpoint import Checkpoint
