@@ -275,7 +275,7 @@ def suggest(
     unlabelled: Annotated[
         int | None, typer.Option(help="Label value that means 'not labelled'; by default as in training.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Which parts of a large image are looked at.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Which places and parts of large images are looked at.")] = 0,
     device: Device = None,
     missing_chunks: MissingChunks = False,
     force: Force = False,

@@ -80,6 +80,8 @@ def suggest_places(
     """
     if count < 1:
         raise InputError(f"count is {count}; it must be at least 1")
+    if seed < 0:
+        raise InputError(f"seed is {seed}; it must be at least 0")
     if not images:
         raise InputError("there is no image to choose places in; give one or more")
     source = _source(predictor, images, labels, slices)
