@@ -51,6 +51,18 @@ def random_spots(truth: Sequence[Plane], count: int, rng: np.random.Generator) -
     return spots
 
 
+def class_spots(truth: Sequence[Plane], classes: Sequence[int], count: int, rng: np.random.Generator) -> list[Spot]:
+    """Return random pixels of each class in turn, on a random slice that has it: equally many of each."""
+    spots = []
+    for turn in range(count):
+        value = classes[turn % len(classes)]
+        having = [number for number, plane in enumerate(truth) if (plane == value).any()]
+        number = int(rng.choice(having))
+        y, x = rng.choice(np.argwhere(truth[number] == value)).tolist()
+        spots.append((number, y, x))
+    return spots
+
+
 def error_spots(
     truth: Sequence[Plane],
     labels: Sequence[Plane],

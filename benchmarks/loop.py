@@ -3,12 +3,13 @@
     python benchmarks/loop.py DATA [--out benchmarks/runs/loop] [--rounds 10,20,35,60] [--seeds 0,1,2]
 
 DATA is a folder of the nerve cord, the axons or the nuclei (see `materials.py`). It starts with two strokes of each
-class on one slice. Each round paints more strokes from the dense truth (see `annotator.py`): at `random` pixels, where
-the model does `suggest` it, or in the largest `error` of the model's map on random slices, as a person does. Then the
-model of the round before learns from all strokes, and from no other label, for a fixed number of steps. Both the
-network and a random forest that gets the same strokes are judged on every pixel of unseen slices. Writes `tables.md`
-and the curves `loop.png`. Finished rounds are kept: the command can be stopped and started again. Delete the folder
-after a change of the code.
+class on one slice. Each round paints more strokes from the dense truth (see `annotator.py`): at `random` pixels, at
+random pixels of all `classes` in turn, where the model does `suggest` it, or in the largest `error` of the model's map
+on random slices, as a person does. Then the model of the round before learns from all strokes, and from no other label,
+for a fixed number of steps. Both the network and a random forest that gets the same strokes are judged on every pixel
+of unseen slices. Writes `tables.md` and the curves `loop.png`. Finished rounds are kept, each as soon as it is there:
+the command can be stopped at any moment and started again, and `--table` makes the tables of what there is. Delete the
+folder after a change of the code.
 """
 
 from __future__ import annotations
@@ -29,10 +30,11 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 import eseg_zoo
-from annotator import Spot, error_spots, first_spots, paint, random_spots
+from annotator import Spot, class_spots, error_spots, first_spots, paint, random_spots
 from eseg_zoo.calibration.correction import HeldOut, fit_correction
 from eseg_zoo.metrics import Confusion
 from eseg_zoo.output import replacing
+from eseg_zoo.suggest import ranking
 from eseg_zoo.training.finish import frequency_sections, thin
 from forest import PixelForest
 from loop_report import draw_curves, make_tables
@@ -40,7 +42,7 @@ from materials import Labelled, Material, Plane, read_material
 from report import network_steps
 from rows import Outcome, Row, complete
 
-STRATEGIES = ("random", "suggest", "error")
+STRATEGIES = ("random", "classes", "suggest", "error")
 # Pixels a side of what the forest's frequencies follow from, in the middle of slices.
 FREQUENCY_SIDE = 384
 
@@ -78,12 +80,12 @@ def train(
         steps = {"training": {"steps": 0}, "semi_supervised": {"steps": row.settings["round_steps"]}}
     settings = {"accelerator": "cpu", "validation_fraction": 0}
     return eseg_zoo.train(
-        learnt.images, _stacks(labels, learnt), classes=classes, axes="zyx", preset="small", seed=row.seed,
+        learnt.images, stacks_of(labels, learnt), classes=classes, axes="zyx", preset="small", seed=row.seed,
         training={**steps["training"], **settings}, semi_supervised=steps["semi_supervised"], start_from=before,
     )  # fmt: skip
 
 
-def _stacks(labels: Sequence[Plane], learnt: Labelled) -> list[NDArray[np.uint8]]:
+def stacks_of(labels: Sequence[Plane], learnt: Labelled) -> list[NDArray[np.uint8]]:
     """Return the label slices as one stack for each image."""
     ends = np.cumsum([len(image) for image in learnt.images])[:-1]
     return [np.stack(part) for part in _cut(labels, [0, *ends.tolist(), len(labels)])]
@@ -106,7 +108,6 @@ def learn_in_rounds(data: Path, row: Row, folder: Path) -> Outcome:
         choosing = time.process_time() - started
         paint(labels, truth, spots, rng)
         past += spots
-        # What the first round gives is the same for every strategy.
         place = folder if model else folder.parent / _start_of(row)
         model, last = _finished(material, labels, past, row, place / f"{strokes:03d}", choosing, model)
     return Outcome(last.network.argmax, last.network.corrected, last.network.training, last.labelled_pixels)
@@ -128,10 +129,14 @@ def _choose(
         return first_spots(truth, list(material.classes), rng)
     if strategy == "random":
         return random_spots(truth, count, rng)
+    if strategy == "classes":
+        return class_spots(truth, list(material.classes), count, rng)
     if strategy == "error":
         return error_spots(truth, labels, partial(_class_map, model, learnt), count, rng)
     first = np.cumsum([0, *(len(image) for image in learnt.images)])
-    places = model.suggest(learnt.images, _stacks(labels, learnt), count=count, axes="zyx")
+    if strategy == "suggest-likely":  # without uncertainty
+        ranking.DOUBT = 0.0
+    places = model.suggest(learnt.images, stacks_of(labels, learnt), count=count, axes="zyx")
     return [(int(first[place.number]) + place.z, place.y, place.x) for place in places]
 
 
@@ -159,7 +164,7 @@ def _finished(
             len(spots),
             sum(int((plane > 0).sum()) for plane in labels),
             {name: painted.count(value) for value, name in material.classes.items()},
-            _judge_network(model, material, training, choosing),
+            judge_network(model, material, training, choosing),
             _judge_forest(material, labels, row.seed, choosing),
         )
         with replacing(record, force=True) as temporary:
@@ -173,7 +178,8 @@ def read_round(record: Path) -> Round:
     return Round(**fields | {key: Judged(**fields[key]) for key in ("network", "forest")})
 
 
-def _judge_network(model: eseg_zoo.Model, material: Material, training: float, choosing: float) -> Judged:
+def judge_network(model: eseg_zoo.Model, material: Material, training: float, choosing: float) -> Judged:
+    """Return how a model does on every pixel of the unseen slices, and the CPU seconds that were measured."""
     shift = model.checkpoint.segmenter_state["log_prior_shift"].numpy().reshape(-1, 1, 1)
     found = [model.predict(plane, axes="yx")["probabilities"].values for plane, _ in material.unseen.planes]
     scores = [np.log(np.maximum(probabilities, np.finfo(np.float32).tiny)) for probabilities in found]
@@ -236,16 +242,20 @@ def main() -> None:
     if options.rounds[0] != 2 * len(material.classes):
         options.rounds = [2 * len(material.classes), *(n for n in options.rounds if n > 2 * len(material.classes))]
     settings = {"steps": options.steps, "round_steps": options.round_steps, "rounds": options.rounds}
+    # What the first round gives is the same for every strategy: it is made once, before the others go on from it.
+    first = settings | {"rounds": options.rounds[:1]}
+    starts = [Row(options.strategies[0], material.name, None, seed, seed, first) for seed in options.seeds]
     rows = [
         Row(strategy, material.name, None, seed, seed, settings)
         for seed in options.seeds
         for strategy in options.strategies
     ]
-    failed: Sequence[Row] = []
+    failed: list[Row] = []
     if not options.table:
         try:
             task = partial(learn_in_rounds, options.data)
-            failed = complete(rows, task, options.out, jobs=options.jobs, console=console)
+            failed = complete(starts, task, options.out, jobs=options.jobs, console=console)
+            failed += complete(rows, task, options.out, jobs=options.jobs, console=console)
         except KeyboardInterrupt:
             console.print("interrupted; the same command goes on with the rounds that are missing")
     found = {row: _rounds_of(row, options.out) for row in rows}

@@ -233,12 +233,13 @@ class Model:
         device: str | None = None,
         progress: Callback | None = None,
     ) -> list[Place]:
-        """Return up to `count` places to label next, the best first: what the model is unsure of and has not seen.
+        """Return up to `count` places to label next, the best first: what may be of classes with few strokes.
 
         `images` are one or several, `labels` what is painted in each so far: no place is suggested there, and those
-        that look like it come last. Without labels those that the model remembers of its training count. Places are
-        spread over slices, images and the classes of the map; none is in padding or at the very border. Of images above
-        16 megapixels (volumes: 6 megavoxels) a sample is read, the same one for the same `seed`.
+        that look like it come last. Without labels those that the model remembers of its training count. The class with
+        the fewest strokes is looked for next, where the model is not sure. Places are spread over slices and images;
+        none is in padding or at the very border. Of images above 16 megapixels (volumes: 6 megavoxels) a sample is
+        read, the same one for the same `seed`.
 
         Raises `InputError` for images, labels and slices that do not fit, and where there is no place to label.
         """

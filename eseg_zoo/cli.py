@@ -307,15 +307,15 @@ def suggest(
     unlabelled: Annotated[
         int | None, typer.Option(help="Label value that means 'not labelled'. Default: as in training.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Another seed looks at other parts of a large image.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Another seed looks at other places.")] = 0,
     device: Device = None,
     missing_chunks: MissingChunks = False,
     force: Force = False,
 ) -> None:
-    """Suggest where to paint next: where the model is unsure, and where the image looks unlike what is labelled.
+    """Suggest where to paint next: places of each class in turn, unlike what is labelled and unlike each other.
 
-    The places are spread over slices and classes. Paint a short stroke at each, of the class that you see there, and
-    train again. Of very large images a sample is read.
+    The places are spread over the slices. Paint a short stroke at each, of the class that you see there, and train
+    again. Of very large images a sample is read.
     """
     from eseg_zoo.commands import suggest_files
     from eseg_zoo.inference.predict import Reading

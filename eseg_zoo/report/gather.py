@@ -15,7 +15,8 @@ from eseg_zoo.errors import ConfigError, EsegError
 from eseg_zoo.labels.label_image import LabelImage
 from eseg_zoo.metrics import Reliability
 from eseg_zoo.report.history import History, read_history
-from eseg_zoo.report.scenes import Doubt, Pair, Scene, look, look_at
+from eseg_zoo.report.scenes import Pair, Scene, look, look_at
+from eseg_zoo.report.suggestions import Suggestion, suggest
 
 # The log of a frequency's ratio to an equal share, below which the strength of its correction is not told from it.
 _EQUAL = 1e-3
@@ -102,7 +103,7 @@ class Report:
     temperature: float
     settings: tuple[Setting, ...]
     scenes: tuple[Scene, ...]
-    doubts: tuple[Doubt, ...]
+    suggestions: tuple[Suggestion, ...]
     lacking: str  # why there are no scenes
     unseen: Judged | None = None
     unseen_scene: Scene | None = None
@@ -112,20 +113,27 @@ def gather(trained: Trained) -> Report:
     """Return what there is to say of a training; where its images cannot be read, the report is without scenes."""
     checkpoint, truth, lacking = trained.checkpoint, trained.truth, trained.lacking
     scenes: tuple[Scene, ...] = ()
-    doubts: tuple[Doubt, ...] = ()
     unseen_scene = None
     try:
         if trained.pairs:
-            scenes, doubts = look(checkpoint, trained.pairs, truth=truth.labels if truth else None)
+            scenes = look(checkpoint, trained.pairs, truth=truth.labels if truth else None)
             if truth:
                 unseen_scene = look_at(checkpoint, trained.pairs[0], truth.unseen, truth=truth.labels[0])
     except EsegError as error:
         lacking = str(error)
     return Report(
         trained, tuple(_classes(checkpoint)), _held_out(checkpoint), read_history(trained.model.parent),
-        float(checkpoint.segmenter_state["temperature"]), tuple(_settings(checkpoint.settings)), scenes, doubts,
-        lacking, _evaluated(truth.figures) if truth else None, unseen_scene,
+        float(checkpoint.segmenter_state["temperature"]), tuple(_settings(checkpoint.settings)), scenes,
+        _suggested(trained), lacking, _evaluated(truth.figures) if truth else None, unseen_scene,
     )  # fmt: skip
+
+
+def _suggested(trained: Trained) -> tuple[Suggestion, ...]:
+    """Return where to label next; nowhere where the images cannot be read, or have no place left."""
+    try:
+        return suggest(trained.checkpoint, trained.pairs) if trained.pairs else ()
+    except EsegError:
+        return ()
 
 
 def _classes(checkpoint: Checkpoint) -> Iterator[ClassFacts]:

@@ -23,8 +23,8 @@ from eseg_zoo.report.words import (
     tell_calibration,
     tell_caveat,
     tell_correction,
-    tell_doubt,
     tell_given,
+    tell_suggestion,
     tell_unseen,
 )
 
@@ -70,7 +70,7 @@ def _sections(found: dict[str, Any]) -> list[tuple[str, str]]:
     there = {
         "given": "What it was given",
         "found": "What came out" if found["scenes"] else "",
-        "unsure": "Where it is unsure" if found["doubts"] else "",
+        "places": "Where to label next" if found["suggestions"] else "",
         "good": "How good it is",
         "training": "How it learnt" if found["losses"] or found["dice_curves"] else "",
         "frequencies": "How frequent the classes are",
@@ -90,7 +90,7 @@ def _pictures(report: Report) -> dict[str, Any]:
         "strokes": [strokes_of(scene, colours) for scene in report.scenes],
         "scenes": scenes,
         "columns": max((len(pictures) for _, pictures in scenes), default=0),
-        "doubts": [(tell_doubt(doubt, names), crops_of(doubt, colours)) for doubt in report.doubts],
+        "suggestions": [(tell_suggestion(one), crops_of(one, colours)) for one in report.suggestions],
         "ramp": uncertainty_stops(),
         "losses": draw_losses(report.history),
         "dice_curves": draw_dice(report.history, names, colours),
@@ -118,6 +118,8 @@ def _words(report: Report) -> dict[str, Any]:
     images = [Path(one).name for one in checkpoint.settings.get("images", [])]
     names = checkpoint.channel_names
     colours = channel_colours(names) if len(names) > 1 else []
+    given = [str(one) for one in checkpoint.settings.get("images", [])]
+    shown = given if given and all(Path(one).exists() for one in given) else ["IMAGE"]
     commands = [
         shlex.join(["eseg", "predict", model, "IMAGE", "--out", "maps"]),
         f"eseg export --ckpt {shlex.quote(model)}",
@@ -136,6 +138,9 @@ def _words(report: Report) -> dict[str, Any]:
         "changed": [one for one in report.settings if not one.is_default],
         "made": _made(report),
         "commands": commands,
+        "suggest_command": shlex.join(
+            ["eseg", "suggest", model, *shown, "--out", "next.csv", "--rois", "next.zip", "--pictures", "next"]
+        ),
         "footer": f"Written {datetime.now().astimezone():%Y-%m-%d %H:%M} by eseg_zoo {version('eseg_zoo')}. "
         "The method is ε-Seg, arXiv:2510.18637.",
     }

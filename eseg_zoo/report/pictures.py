@@ -16,7 +16,8 @@ from PIL import Image as Pixels
 from scipy import ndimage
 
 from eseg_zoo.colours import rgb
-from eseg_zoo.report.scenes import Doubt, Scene
+from eseg_zoo.report.scenes import Scene
+from eseg_zoo.report.suggestions import Suggestion
 
 # Pixels of the longer side of a picture of strokes, of a panel and of a crop, and by how much one is enlarged at most.
 WIDE, PANEL, CROP_PANEL, LARGEST_ZOOM = 640, 480, 240, 4
@@ -27,6 +28,8 @@ QUALITY = 80  # of JPEG
 STROKE, LIGHT, DARK, DENSE = 1 / 160, 0.4, 0.3, 0.2
 PALER, AREA_OPACITY = 0.45, 0.45
 UNCERTAINTY_COLOURS = "magma"
+# Pixels of the image from a suggested place to its ring.
+RING = 9
 # Of a panel's width that its scale bar takes at most.
 BAR = 0.3
 
@@ -42,6 +45,15 @@ class Bar:
 
 
 @dataclass(frozen=True)
+class Ring:
+    """A ring around a place, in shares of the picture's width and height, 0..1."""
+
+    left: float  # of the place
+    top: float
+    width: float  # of the ring
+
+
+@dataclass(frozen=True)
 class Picture:
     """A picture in the page."""
 
@@ -50,6 +62,7 @@ class Picture:
     caption: str = ""
     bar: Bar | None = None
     is_map: bool = False  # pixels stay sharp when it is enlarged
+    ring: Ring | None = None
 
 
 def panels_of(scene: Scene, colours: Sequence[str]) -> list[Picture]:
@@ -73,18 +86,18 @@ def strokes_of(scene: Scene, colours: Sequence[str]) -> Picture:
     return Picture(_jpeg(image), f"Labels painted on {scene.place}", scene.place, bar)
 
 
-def crops_of(doubt: Doubt, colours: Sequence[str]) -> list[Picture]:
-    """Return image, class map and uncertainty around a place, at one scale."""
-    scene, window = doubt.scene, doubt.window
-    size = scene.labels[window].shape
-    zoom, bar = _zoom(size, CROP_PANEL), scale_bar(size[1], scene.pixel)
-    image = _resized(scene.picture[window], zoom)
-    image = with_strokes(image, scene.labels[window], colours, paler=0)
-    where = f"around y {doubt.centre[0]}, x {doubt.centre[1]} in {scene.place}"
+def crops_of(suggestion: Suggestion, colours: Sequence[str]) -> list[Picture]:
+    """Return image, class map and uncertainty around a place, at one scale, with a ring around it."""
+    scene, (y, x) = suggestion.scene, suggestion.centre
+    height, width = scene.labels.shape
+    zoom, bar = _zoom(scene.labels.shape, CROP_PANEL), scale_bar(width, scene.pixel)
+    ring = Ring((x + 0.5) / width, (y + 0.5) / height, 2 * RING / width)
+    image = with_strokes(_resized(scene.picture, zoom), scene.labels, colours, paler=0)
+    where = f"around y {suggestion.place.y}, x {suggestion.place.x} in {scene.place}"
     return [
-        Picture(_jpeg(image), f"Image {where}", "image", bar),
-        Picture(_map(scene.classes[window], colours), f"Class map {where}", "class map", None, True),
-        Picture(_jpeg(_resized(_uncertain(scene.uncertainty[window]), zoom)), f"Uncertainty {where}", "uncertainty"),
+        Picture(_jpeg(image), f"Image {where}", "image", bar, ring=ring),
+        Picture(_map(scene.classes, colours), f"Class map {where}", "class map", None, True, ring),
+        Picture(_jpeg(_resized(_uncertain(scene.uncertainty), zoom)), f"Uncertainty {where}", "uncertainty", ring=ring),
     ]
 
 

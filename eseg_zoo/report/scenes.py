@@ -1,4 +1,4 @@
-"""What a report shows of the images: a few planes around labelled places, and where the model is least sure in them.
+"""What a report shows of the images: a few planes around labelled places, and what is around a place.
 
 Images of any size cost the same: so many windows of so many pixels are read and predicted, whatever is around them.
 """
@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from eseg_zoo.checkpoint import Checkpoint
 from eseg_zoo.composite import composite
@@ -34,10 +33,6 @@ SCENES = 3
 SIDE = {2: 1024, 3: 256}
 # Labelled places of a plane that are tried as the middle of what is shown.
 MIDDLES = 64
-# Unsure places that are shown, the side of a crop around one, and over how many pixels the uncertainty is a mean.
-DOUBTS, CROP, AROUND = 6, 96, 15
-# Pixels that are constant over so many along y and x are padding: the model knows nothing there, and need not.
-FLAT = 9
 
 
 @dataclass(frozen=True)
@@ -60,17 +55,6 @@ class Scene:
 
 
 @dataclass(frozen=True)
-class Doubt:
-    """A place where the model is unsure."""
-
-    scene: Scene
-    window: tuple[slice, slice]  # around it, in the scene
-    centre: tuple[int, int]  # y and x in the plane
-    uncertainty: float  # mean around the place
-    likely: tuple[tuple[int, float], ...]  # the two most likely classes, by index, with their mean probabilities
-
-
-@dataclass(frozen=True)
 class _Plane:
     """A plane with labels, or one that is asked for."""
 
@@ -88,37 +72,39 @@ class _Plane:
 
 def look(
     checkpoint: Checkpoint, pairs: Sequence[Pair], *, truth: Sequence[LabelImage] | None = None
-) -> tuple[tuple[Scene, ...], tuple[Doubt, ...]]:
-    """Return scenes of labelled planes, spread over the images, and the least sure places in them, first the worst.
+) -> tuple[Scene, ...]:
+    """Return scenes of labelled planes, spread over the images.
 
     `truth` has dense labels for each image. Only slices that the training was given are looked at. Raises `InputError`
     where pixels or labels cannot be read.
     """
     planes = [plane for n, pair in enumerate(pairs) for plane in _labelled_planes(checkpoint, n, pair)]
-    return _looked_at(checkpoint, pairs, _spread(planes), truth)
+    predictor = Predictor(checkpoint)
+    return tuple(
+        _looked_at(predictor, pairs[plane.pair], plane, truth[plane.pair] if truth else None)
+        for plane in _spread(planes)
+    )
 
 
 def look_at(checkpoint: Checkpoint, pair: Pair, number: int, *, truth: LabelImage) -> Scene:
     """Return the scene of one section of an image, whether it has labels or not, from its middle plane on."""
     section = sections_of(pair[0], checkpoint.dims)[number]
     depth = None if section.z is not None else section.space[0] // 2
-    middle = np.array([[length // 2 for length in section.space[-2:]]])
-    plane = _Plane(0, number, depth, middle, np.zeros(1, np.int64))
-    scenes, _ = _looked_at(checkpoint, [pair], [plane], [truth])
-    return scenes[0]
+    middle = section.space[-2] // 2, section.space[-1] // 2
+    window = _window(middle, depth, section, checkpoint.geometry.stride, SIDE[checkpoint.dims])
+    return _scene(Predictor(checkpoint), pair, number, depth, window, truth)
 
 
-def _looked_at(
-    checkpoint: Checkpoint, pairs: Sequence[Pair], planes: Sequence[_Plane], truth: Sequence[LabelImage] | None
-) -> tuple[tuple[Scene, ...], tuple[Doubt, ...]]:
-    predictor = Predictor(checkpoint)
-    scenes, doubts = [], []
-    for plane in planes:
-        scene, probabilities = _predicted(predictor, pairs[plane.pair], plane, truth[plane.pair] if truth else None)
-        scenes.append(scene)
-        doubts += _doubts(scene, probabilities)
-    worst = sorted(doubts, key=lambda doubt: -doubt.uncertainty)[:DOUBTS]
-    return tuple(scenes), tuple(worst)
+def look_around(predictor: Predictor, pair: Pair, number: int, place: Sequence[int], *, side: int) -> Scene:
+    """Return the scene of the pixels around a place (dims,) in one section of an image, `side` of them along y and x.
+
+    It is moved into the section where it would reach beyond, and smaller where that is.
+    """
+    checkpoint = predictor.checkpoint
+    section = sections_of(pair[0], checkpoint.dims)[number]
+    *before, y, x = place
+    depth = before[0] if before else None
+    return _scene(predictor, pair, number, depth, _window((y, x), depth, section, checkpoint.geometry.stride, side))
 
 
 def _labelled_planes(checkpoint: Checkpoint, number: int, pair: Pair) -> Iterator[_Plane]:
@@ -156,44 +142,57 @@ def _spread(planes: Sequence[_Plane]) -> list[_Plane]:
     return [most[n] for n in np.linspace(0, len(most) - 1, SCENES).round().astype(int)]
 
 
-def _predicted(
-    predictor: Predictor, pair: Pair, plane: _Plane, truth: LabelImage | None
-) -> tuple[Scene, NDArray[np.float32]]:
-    """Return what is shown of a plane, and its class probabilities (classes, y, x)."""
+def _looked_at(predictor: Predictor, pair: Pair, plane: _Plane, truth: LabelImage | None) -> Scene:
+    """Return what is shown of a labelled plane: where it has as many classes and labels as possible."""
+    checkpoint = predictor.checkpoint
+    side, section = SIDE[checkpoint.dims], sections_of(pair[0], checkpoint.dims)[plane.number]
+    window = _window(_middle(plane, side), plane.depth, section, checkpoint.geometry.stride, side)
+    return _scene(predictor, pair, plane.number, plane.depth, window, truth)
+
+
+def _scene(
+    predictor: Predictor, pair: Pair, number: int, depth: int | None, window: Window, truth: LabelImage | None = None
+) -> Scene:
+    """Return a window of a section, of a volume the plane of this depth in it."""
     image, labels = pair
     checkpoint = predictor.checkpoint
-    section = sections_of(image, checkpoint.dims)[plane.number]
-    window, inside = _window(plane, section, checkpoint.geometry.stride)
+    section = sections_of(image, checkpoint.dims)[number]
+    inside: tuple[Any, ...] = (slice(None), slice(None))
+    if depth is not None:
+        inside = (depth - window[0].start, *inside)
     probabilities = predict_section(predictor, section, window=window)[:, *inside]
     size = checkpoint.settings.get("voxel_size", {}).get("x") or image.voxel_size.get("x")
-    scene = Scene(
-        _tell_place(section, plane.depth), (window[-2].start, window[-1].start), size,
-        section.read(window)[:, *inside], labels.read(plane.number, window)[*inside],
+    return Scene(
+        _tell_place(section, depth), (window[-2].start, window[-1].start), size,
+        section.read(window)[:, *inside], labels.read(number, window)[*inside],
         probabilities.argmax(0).astype(np.int16), entropy(probabilities),
-        truth.read(plane.number, window)[*inside] if truth else None,
+        truth.read(number, window)[*inside] if truth else None,
     )  # fmt: skip
-    return scene, probabilities
 
 
-def _window(plane: _Plane, section: Section, stride: Sequence[int]) -> tuple[Window, tuple[Any, ...]]:
-    """Return a window on the network's grid with as many classes and labels as possible, and the plane in it."""
-    side = SIDE[len(stride)]
+def _middle(plane: _Plane, side: int) -> tuple[int, int]:
+    """Return the labelled place that has as many classes and labels as possible within so many pixels."""
     tried = plane.places[np.linspace(0, len(plane.places) - 1, MIDDLES).round().astype(int)]
 
     def worth(middle: NDArray[np.int64]) -> tuple[int, int]:
         near = (np.abs(plane.places - middle) < side // 2).all(1)
         return len(np.unique(plane.classes[near])), int(near.sum())
 
-    best = max(range(len(tried)), key=lambda number: worth(tried[number]))
+    y, x = tried[max(range(len(tried)), key=lambda number: worth(tried[number]))].tolist()
+    return y, x
+
+
+def _window(middle: tuple[int, int], depth: int | None, section: Section, stride: Sequence[int], side: int) -> Window:
+    """Return the square window around a place, on the network's grid; of a volume with the planes of one step."""
     window = []
-    for middle, length, step in zip(tried[best], section.space[-2:], stride[-2:], strict=True):
-        start = min(max(int(middle) - side // 2, 0), max(length - side, 0)) // step * step
+    for place, length, step in zip(middle, section.space[-2:], stride[-2:], strict=True):
+        last = -(-max(length - side, 0) // step)  # from here on the window reaches the end
+        start = min(max(place - side // 2, 0) // step, last) * step
         window.append(slice(start, min(start + side, length)))
-    if plane.depth is None:
-        return tuple(window), (slice(None), slice(None))
-    start = plane.depth // stride[0] * stride[0]
-    slab = slice(start, min(start + stride[0], section.space[0]))
-    return (slab, *window), (plane.depth - start, slice(None), slice(None))
+    if depth is None:
+        return tuple(window)
+    start = depth // stride[0] * stride[0]
+    return (slice(start, min(start + stride[0], section.space[0])), *window)
 
 
 def _tell_place(section: Section, depth: int | None) -> str:
@@ -202,31 +201,3 @@ def _tell_place(section: Section, depth: int | None) -> str:
     parts += [f"frame {section.t}"] if section.image.sizes["t"] > 1 else []
     parts += [f"slice {z}"] if section.image.sizes["z"] > 1 else []
     return ", ".join(parts)
-
-
-def _doubts(scene: Scene, probabilities: NDArray[np.float32]) -> list[Doubt]:
-    """Return the least sure places of a scene, none near another one."""
-    mean = ndimage.uniform_filter(np.where(_flat(scene.image), 0, scene.uncertainty), AROUND)
-    found: list[Doubt] = []
-    while len(found) < DOUBTS and (worst := float(mean.max())) > 0:
-        place = tuple(int(n) for n in np.unravel_index(mean.argmax(), mean.shape))
-        window, around = (_box(place, side, mean.shape) for side in (CROP, AROUND))
-        share = probabilities[:, *around].mean((1, 2))
-        likely = tuple((int(n), float(share[n])) for n in np.argsort(-share)[:2])
-        centre = place[0] + scene.origin[0], place[1] + scene.origin[1]
-        found.append(Doubt(scene, window, centre, worst, likely))
-        mean[_box(place, 2 * CROP, mean.shape)] = 0
-    return found
-
-
-def _flat(image: NDArray[np.generic]) -> NDArray[np.bool_]:
-    """Return which pixels (y, x) of an image (c, y, x) have the value of all around them."""
-    pixels, size = image.astype(np.float32), (1, FLAT, FLAT)
-    return np.asarray((ndimage.maximum_filter(pixels, size) == ndimage.minimum_filter(pixels, size)).all(0))
-
-
-def _box(place: tuple[int, ...], side: int, shape: tuple[int, ...]) -> tuple[slice, slice]:
-    """Return the square of this side around a place, moved into the shape; less where the shape is smaller."""
-    starts = [min(max(n - side // 2, 0), max(length - side, 0)) for n, length in zip(place, shape, strict=True)]
-    y, x = (slice(start, min(start + side, length)) for start, length in zip(starts, shape, strict=True))
-    return y, x

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from eseg_zoo.images.image import tell
 from eseg_zoo.progress import told_time
 from eseg_zoo.report.gather import Judged, Report
-from eseg_zoo.report.scenes import Doubt
+from eseg_zoo.report.suggestions import Suggestion
 
 _USES = {"training": "training", "validation": "what is held out"}
 
@@ -37,11 +37,13 @@ def tell_given(report: Report) -> str:
     return f"{100 * checkpoint.training.labelled_fraction:.2g} % of the pixels are labelled for training.{told}"
 
 
-def tell_doubt(doubt: Doubt, names: Sequence[str]) -> str:
-    """Return where a place is, and what the model takes it for."""
-    between = " or ".join(f"{names[index]} ({share:.2f})" for index, share in doubt.likely)
-    y, x = doubt.centre
-    return f"{doubt.scene.place}, y {y}, x {x}: {between}; uncertainty {doubt.uncertainty:.2f}"
+def tell_suggestion(suggestion: Suggestion) -> str:
+    """Return where a place is, and what the map has there."""
+    place = suggestion.place
+    return (
+        f"{place.rank}. {suggestion.scene.place}, y {place.y}, x {place.x}: looks like {place.looks_like}; "
+        f"uncertainty {place.uncertainty:.2f}"
+    )
 
 
 def tell_caveat(report: Report, judged: Judged) -> str:

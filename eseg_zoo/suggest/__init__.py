@@ -1,1 +1,1 @@
-"""Where to label next: places that the network is unsure of, unlike what is labelled and unlike each other."""
+"""Where to label next: places that may be of the classes with the fewest strokes, unlike what is labelled."""

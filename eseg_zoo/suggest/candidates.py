@@ -1,7 +1,7 @@
-"""Places in a part of an image that a person could label, and how unsure the network is of each.
+"""Places in a part of an image that a person could label, and what the network takes each for.
 
-A place is the centre of a small region, not a pixel: what is measured is the mean over the region. Most pixels that a
-network is unsure of lie on borders between classes, where a person is unsure too.
+A place is the centre of a small region, not a pixel: what is measured is the mean over the region, about as large as a
+short stroke.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from eseg_zoo.patches.sections import Section, Window
 
 # Pixels from the middle of a region to its edge, along axes that the network halves; along coarse ones it is one pixel.
 REACH = 5
-# Two candidates of a part are at least so many pixels apart, and a part has at most so many.
-GAP, MOST_CANDIDATES = 12, 32
+# A part has at most so many candidates, in equal parts of each class.
+MOST_CANDIDATES = 96
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,8 @@ class Candidates:
     """Places in a section, one row each."""
 
     places: NDArray[np.int64]  # (n, dims)
-    uncertainty: NDArray[np.float32]  # (n,), 0..1
+    probabilities: NDArray[np.float32]  # (n, classes), mean of the region
+    uncertainty: NDArray[np.float32]  # (n,), mean of the region, 0 (sure) to 1
     features: NDArray[np.float32]  # (n, d)
     guesses: NDArray[np.int64]  # (n,), the class index that the map has there
 
@@ -59,30 +60,40 @@ def reach_of(geometry: Geometry, pixels: int = REACH) -> tuple[int, ...]:
     return tuple(pixels if stride > 1 else 0 for stride in geometry.stride)
 
 
-def find_candidates(view: View, section: Section, geometry: Geometry, taken: NDArray[np.integer]) -> Candidates:
-    """Return the places of a view that are worth a label, the most uncertain first.
+def find_candidates(
+    view: View, section: Section, geometry: Geometry, taken: NDArray[np.integer], rng: np.random.Generator
+) -> Candidates:
+    """Return places of a view that could get a label, in no order that means anything.
 
-    They are the peaks of the mean uncertainty around each pixel, times the share of pixels around it that the map gives
-    to the same class: a person can tell what such a place is. Left out are places whose region reaches into padding or
-    beyond the section, or has one of the labelled places `taken` (n, dims) in it.
+    For each class they are random places among those whose region the network takes for it most; where there is none,
+    the place that it takes for it most. Left out are places whose region reaches into padding or beyond the section, or
+    has one of the labelled places `taken` (n, dims) in it.
     """
-    reach = reach_of(geometry)
-    size = [2 * n + 1 for n in reach]
-    guess = view.probabilities.argmax(0)
+    size = [2 * n + 1 for n in reach_of(geometry)]
+    likely = np.stack([ndimage.uniform_filter(one, size, mode="nearest") for one in view.probabilities])
     unsure = ndimage.uniform_filter(entropy(view.probabilities), size, mode="nearest")
-    score = np.clip(unsure, 0, 1) * _agreement(guess, size)
-    score[~_is_free(view, section, geometry, taken)] = 0
-    peaks = (score == ndimage.maximum_filter(score, [2 * n + 1 for n in reach_of(geometry, GAP)])) & (score > 0)
-    inside = np.argwhere(peaks)
-    order = np.argsort(-score[tuple(inside.T)], kind="stable")[:MOST_CANDIDATES]
-    inside = inside[order]
+    inside = _draw(likely, _is_free(view, section, geometry, taken), rng)
     where = tuple(inside.T)
     return Candidates(
         inside + [part.start for part in view.window],
-        score[where].astype(np.float32),
+        likely[(slice(None), *where)].T,
+        np.clip(unsure[where], 0, 1),
         features_at(view, inside, geometry),
-        guess[where].astype(np.int64),
+        view.probabilities.argmax(0)[where],
     )
+
+
+def _draw(likely: NDArray[np.floating], free: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.int64]:
+    """Return free places (n, dims) of each class, given how likely (classes, *space) each is; no place comes twice."""
+    places = np.argwhere(free)
+    if not len(places):
+        return places
+    found = likely[:, free]
+    best, each, rows = found.argmax(0), -(-MOST_CANDIDATES // len(likely)), []
+    for index, one in enumerate(found):
+        own = np.flatnonzero(best == index)
+        rows.append(rng.choice(own, min(each, len(own)), replace=False) if len(own) else [one.argmax()])
+    return np.asarray(places[np.unique(np.concatenate(rows))], np.int64)
 
 
 def features_at(view: View, inside: NDArray[np.integer], geometry: Geometry) -> NDArray[np.float32]:
@@ -94,16 +105,6 @@ def features_at(view: View, inside: NDArray[np.integer], geometry: Geometry) -> 
             slice(max(n - r, 0) // step, (n + r) // step + 1) for n, r, step in zip(place, reach, stride, strict=True)
         ]
         found[row] = view.latents[(slice(None), *region)].mean(tuple(range(1, view.latents.ndim)))
-    return found
-
-
-def _agreement(guess: NDArray[np.integer], size: Sequence[int]) -> NDArray[np.float32]:
-    """Return the share of pixels around each pixel, itself included, that have its class."""
-    found = np.zeros(guess.shape, np.float32)
-    for index in np.unique(guess):
-        same = guess == index
-        share = ndimage.uniform_filter(same.astype(np.float32), size, mode="nearest")
-        found[same] = share[same]
     return found
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from eseg_zoo.checkpoint import Checkpoint
 from eseg_zoo.errors import InputError
 from eseg_zoo.images.image import Image
 from eseg_zoo.images.slices import chosen_slices
@@ -22,14 +23,14 @@ from eseg_zoo.labels.landmarks import places_known_again
 from eseg_zoo.memory import telling_way_out
 from eseg_zoo.patches.anchors import AnchorSet
 from eseg_zoo.patches.sections import Section, sections_of
-from eseg_zoo.suggest.candidates import GAP, Candidates, features_at, find_candidates, look, reach_of
+from eseg_zoo.suggest.candidates import Candidates, features_at, find_candidates, look, reach_of
 from eseg_zoo.suggest.ranking import Pool, rank
 from eseg_zoo.suggest.sampling import Part, sample_parts
 
 # Strokes that difference is measured from, at most, spread over all that there are.
 MOST_STROKES = 256
-# Two suggestions of a slice lie so many times as far apart as two candidates.
-APART = 3
+# Two suggestions of a slice are more than so many pixels apart, along axes that the network halves.
+APART = 36
 
 
 @dataclass(frozen=True)
@@ -65,25 +66,32 @@ def suggest_places(
     *,
     count: int,
     slices: str | None = None,
+    pixels: int | None = None,
     seed: int = 0,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Place]:
     """Return up to `count` places where a label teaches most, the best first; the same ones for the same seed.
 
-    Places are those that the network is unsure of, unlike what is labelled and unlike each other, and like much else in
-    the images; spread over the slices and the classes of the map (see `ranking`). Without labels what is labelled is
-    told by the landmarks of the model. Of large images a sample is read. `progress` hears of parts done and their
-    number. Raises `InputError` where `slices` or labels do not fit, and where no place can be labelled.
+    Places are those that the map takes for the classes with the fewest strokes, in turn, unlike what is labelled and
+    unlike each other, and spread over the slices (see `ranking`). Without labels what is labelled is told by the
+    landmarks of the model. Of large images a sample is read, of `pixels` at most, by default `MOST_PIXELS`. `progress`
+    hears of parts done and their number. Raises `InputError` where `slices` or labels do not fit, and where no place
+    can be labelled.
     """
     if count < 1:
         raise InputError(f"count is {count}; it must be at least 1")
+    if seed < 0:
+        raise InputError(f"seed is {seed}; it must be at least 0")
     if not images:
         raise InputError("there is no image to choose places in; give one or more")
     source = _source(predictor, images, labels, slices)
     checkpoint = predictor.checkpoint
-    parts = sample_parts(source.sections, checkpoint.architecture, seed=seed)
+    parts = sample_parts(source.sections, checkpoint.architecture, pixels=pixels, seed=seed)
     known = [] if source.labelled else checkpoint.training.landmarks
-    work: list[Callable[[], _Seen]] = [partial(_see_part, predictor, source, part, known) for part in parts]
+    work: list[Callable[[], _Seen]] = [
+        partial(_see_part, predictor, source, part, known, np.random.default_rng([seed, order]))
+        for order, part in enumerate(parts)
+    ]
     work += [partial(_see_stroke, predictor, source.sections[number], place) for number, *place in _strokes(source)]
     size = [one.stop - one.start for one in parts[0].window]
     at_once = passes_at_once(checkpoint.architecture, size, predictor.device)
@@ -156,7 +164,23 @@ def _strokes(source: _Source) -> list[list[int]]:
     return [middles[index] for index in np.linspace(0, len(middles) - 1, MOST_STROKES).round().astype(int).tolist()]
 
 
-def _see_part(predictor: Predictor, source: _Source, part: Part, landmarks: Sequence[Sequence[int]]) -> _Seen:
+def _strokes_by_class(checkpoint: Checkpoint, source: _Source) -> NDArray[np.int64]:
+    """Return how many strokes (classes,) there are of each class, without labels those of the training."""
+    if not source.labelled:
+        record = checkpoint.training
+        return np.array(
+            [record.strokes.get(one, 0) + record.validation_strokes.get(one, 0) for one in checkpoint.class_names]
+        )
+    found = np.zeros(len(checkpoint.classes), np.int64)
+    for anchors in source.labelled.values():
+        _, first = np.unique(anchors.strokes, return_index=True)
+        found += np.bincount(anchors.labels[first], minlength=len(found))
+    return found
+
+
+def _see_part(
+    predictor: Predictor, source: _Source, part: Part, landmarks: Sequence[Sequence[int]], rng: np.random.Generator
+) -> _Seen:
     """Return the candidates of a part, and what labelled places look like that the model knows again there."""
     checkpoint, section = predictor.checkpoint, source.sections[part.number]
     geometry = checkpoint.geometry
@@ -164,7 +188,8 @@ def _see_part(predictor: Predictor, source: _Source, part: Part, landmarks: Sequ
     known = places_known_again(landmarks, view.pixels, part.window, geometry.margin, classes=len(checkpoint.classes))
     taken = np.concatenate([known, source.labelled[part.number].places[:, 1:]]) if source.labelled else known
     inside = known - [one.start for one in part.window]
-    return _Seen(part.number, find_candidates(view, section, geometry, taken), features_at(view, inside, geometry))
+    found = find_candidates(view, section, geometry, taken, rng)
+    return _Seen(part.number, found, features_at(view, inside, geometry))
 
 
 def _see_stroke(predictor: Predictor, section: Section, place: Sequence[int]) -> _Seen:
@@ -190,20 +215,22 @@ def _ranked(predictor: Predictor, source: _Source, seen: Sequence[_Seen], count:
     )
     where = np.column_stack([sections, np.concatenate([one.places for one in candidates])])
     pool = Pool(
+        probabilities=np.concatenate([one.probabilities for one in candidates]),
         uncertainty=np.concatenate([one.uncertainty for one in candidates]),
         features=np.concatenate([one.features for one in candidates]),
         labelled=np.concatenate([one.labelled for one in seen if one.labelled is not None]),
         slices=np.unique(where[:, :-2], axis=0, return_inverse=True)[1].reshape(-1),
-        guesses=np.concatenate([one.guesses for one in candidates]),
+        strokes=_strokes_by_class(predictor.checkpoint, source),
         places=where,
     )
+    guesses = np.concatenate([one.guesses for one in candidates])
     geometry = predictor.checkpoint.geometry
-    chosen = rank(pool, count, apart=np.array([1, *(n + 1 for n in reach_of(geometry, APART * GAP))]))
+    chosen = rank(pool, count, apart=np.array([1, *(n + 1 for n in reach_of(geometry, APART))]))
     made = []
     for order, one in enumerate(chosen, start=1):
         number, *z, y, x = where[one.row].tolist()
         section = source.sections[number]
-        unsure, name = float(pool.uncertainty[one.row]), predictor.checkpoint.class_names[pool.guesses[one.row]]
+        unsure, name = float(pool.uncertainty[one.row]), predictor.checkpoint.class_names[guesses[one.row]]
         plane = z[0] if z else section.z or 0
         made.append(
             Place(section.image, source.images[number], order, section.t, plane, y, x, unsure, one.difference, name)

@@ -26,12 +26,12 @@ class Part:
 
 
 def sample_parts(
-    sections: Sequence[Section], shape: Architecture, *, most: int | None = None, seed: int = 0
+    sections: Sequence[Section], shape: Architecture, *, pixels: int | None = None, seed: int = 0
 ) -> list[Part]:
     """Return the parts of sections to look at, in order; the same ones for the same seed.
 
-    There are at most `most`, by default as many as have `MOST_PIXELS`. Where there are more, they are cut into `most`
-    runs of equal length, and one part of each run is drawn. Nothing is read for this.
+    They have at most so many `pixels` together, by default `MOST_PIXELS`, but there is one at least. Where there are
+    more, they are cut into as many runs of equal length, and one part of each run is drawn. Nothing is read for this.
     """
     sizes = [tile_size(shape, section.space, side=SIDES[shape.dims]) for section in sections]
     grids = [
@@ -39,7 +39,7 @@ def sample_parts(
         for section, size in zip(sections, sizes, strict=True)
     ]
     ends = np.cumsum([prod(grid) for grid in grids], dtype=np.int64)
-    total, most = int(ends[-1]), most or max(MOST_PIXELS[shape.dims] // max(map(prod, sizes)), 1)
+    total, most = int(ends[-1]), max((pixels or MOST_PIXELS[shape.dims]) // max(map(prod, sizes)), 1)
     chosen = np.arange(total)
     if total > most:
         drawn = np.arange(most) + np.random.default_rng(seed).random(most)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from annotator import error_spots, first_spots, paint, random_spots
+from annotator import class_spots, error_spots, first_spots, paint, random_spots
 
 
 def planes() -> list[NDArray[np.uint8]]:
@@ -68,3 +68,11 @@ def test_the_largest_error_of_each_slice_is_found_and_borders_are_not() -> None:
 def test_a_right_map_has_no_errors_to_correct() -> None:
     truth = planes()
     assert error_spots(truth, truth, lambda number: truth[number], 4, np.random.default_rng(0)) == []
+
+
+def test_spots_of_classes_are_as_many_of_each_however_rare_it_is() -> None:
+    truth = [np.ones((20, 30), np.uint8), np.ones((20, 30), np.uint8)]
+    truth[1][4, 5:7] = 2
+    spots = class_spots(truth, [1, 2], 6, np.random.default_rng(0))
+    assert [int(truth[number][y, x]) for number, y, x in spots] == [1, 2] * 3
+    assert {(number, y) for number, y, _ in spots[1::2]} == {(1, 4)}

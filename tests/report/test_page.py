@@ -95,7 +95,7 @@ def test_every_link_leads_to_a_section_of_the_page(checkpoint: Checkpoint) -> No
     known = recorded(checkpoint)
     text = page_of(gather(trained(known, pairs=[pair_of(known)])))
     anchors = {part.partition('"')[0] for part in text.split('href="#')[1:]}
-    assert {"given", "found", "unsure", "good", "frequencies", "next"} <= anchors
+    assert {"given", "found", "places", "good", "frequencies", "next"} <= anchors
     assert anchors <= Page(text).ids
 
 
@@ -192,12 +192,28 @@ def test_a_model_of_an_earlier_version_says_what_it_did_not_keep(checkpoint: Che
     assert found.references == []
 
 
-def test_a_constant_image_is_shown_and_is_nowhere_unsure(checkpoint: Checkpoint) -> None:
+def test_a_constant_image_is_shown_and_has_no_place_to_label(checkpoint: Checkpoint) -> None:
     _, labels = pair_of(checkpoint)
     flat = open_image(np.full((3, 1, 40, 48), 9, np.uint8), axes="zcyx", name="flat")
     found = page(checkpoint, pairs=[(flat, labels)])
     assert "found" in found.ids
-    assert "unsure" not in found.ids
+    assert "places" not in found.ids
+
+
+def test_places_to_label_are_told_with_the_command_that_gives_more(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    known = recorded(checkpoint)
+    report = gather(trained(known, pairs=[pair_of(known)]))
+    found = Page(page_of(report))
+    assert report.suggestions
+    for number, one in enumerate(report.suggestions, start=1):
+        place = one.place
+        told = f"{number}. image, slice {place.z}, y {place.y}, x {place.x}: looks like {place.looks_like}"
+        assert told in found.text
+    command = "eseg suggest runs/first/model.pt IMAGE --out next.csv --rois next.zip --pictures next"
+    assert command in found.text
+    (tmp_path / "a raw.tif").touch()
+    named = replace(known, settings=known.settings | {"images": [str(tmp_path / "a raw.tif")]})
+    assert f"model.pt '{tmp_path / 'a raw.tif'}' --out" in page(named, pairs=[pair_of(known)]).text
 
 
 def test_channels_are_named_with_their_colours(make_checkpoint: MakeCheckpoint) -> None:

@@ -11,11 +11,24 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from eseg_zoo.images.opening import open_image
 from eseg_zoo.metrics import Reliability
 from eseg_zoo.report.history import History
-from eseg_zoo.report.pictures import LARGEST_ZOOM, PANEL, Picture, crops_of, panels_of, scale_bar, with_strokes
+from eseg_zoo.report.pictures import (
+    LARGEST_ZOOM,
+    PANEL,
+    RING,
+    Picture,
+    Ring,
+    crops_of,
+    panels_of,
+    scale_bar,
+    with_strokes,
+)
 from eseg_zoo.report.plots import draw_dice, draw_losses, draw_reliability
-from eseg_zoo.report.scenes import Doubt, Scene
+from eseg_zoo.report.scenes import Scene
+from eseg_zoo.report.suggestions import Suggestion
+from eseg_zoo.suggest.places import Place
 
 COLOURS = ["#0072B2", "#E69F00", "#AA1155"]
 
@@ -120,13 +133,17 @@ def test_a_map_of_more_classes_than_a_palette_holds_keeps_its_colours() -> None:
     assert len(np.unique(shown.reshape(-1, 3), axis=0)) == 300
 
 
-def test_a_place_is_shown_by_its_crops() -> None:
-    scene = scene_of(100, 100)
-    doubt = Doubt(scene, (slice(10, 58), slice(20, 68)), (30, 40), 0.8, ((0, 0.5), (1, 0.4)))
-    image, found, unsure = crops_of(doubt, COLOURS)
-    assert pixels(image).shape == pixels(unsure).shape == (192, 192, 3)
+def test_a_place_is_shown_in_a_ring() -> None:
+    scene = scene_of(40, 48, origin=(100, 200))
+    image = open_image(np.zeros((5, 300, 400), np.uint8), axes="zyx", name="image")
+    place = Place(image, 0, 1, t=0, z=3, y=109, x=235, uncertainty=0.8, difference=1.0, looks_like="b")
+    shown = crops_of(Suggestion(place, scene), COLOURS)
+    assert [one.caption for one in shown] == ["image", "class map", "uncertainty"]
+    assert pixels(shown[0]).shape == pixels(shown[2]).shape == (160, 192, 3)
     known = np.array([[0x00, 0x72, 0xB2], [0xE6, 0x9F, 0x00], [0xAA, 0x11, 0x55]])
-    np.testing.assert_array_equal(pixels(found), known[scene.classes[10:58, 20:68]])
+    np.testing.assert_array_equal(pixels(shown[1]), known[scene.classes])
+    # The middles of row 9 of 40 and column 35 of 48.
+    assert {one.ring for one in shown} == {Ring(35.5 / 48, 9.5 / 40, 2 * RING / 48)}
 
 
 def test_curves_are_drawn_of_what_was_logged_and_of_nothing_else() -> None:

@@ -173,6 +173,7 @@ def test_of_an_image_larger_than_any_memory_a_sample_is_read(model: Model, monke
     ("arguments", "expected"),
     [
         ({"count": 0}, "count is 0; it must be at least 1"),
+        ({"seed": -1}, "seed is -1; it must be at least 0"),
         ({"slices": "2-5"}, "the slices 0-2"),
         ({"labels": np.zeros((2, 120, 100), np.uint8)}, "labels[0] has"),
         ({"labels": np.full((3, 120, 100), 77, np.uint8)}, "label value 77"),

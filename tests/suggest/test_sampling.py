@@ -60,14 +60,14 @@ def test_of_large_images_so_many_parts_are_drawn_all_over_them() -> None:
 
 def test_of_more_slices_than_parts_some_are_looked_at() -> None:
     sections = lazy((1000, 256, 256))
-    numbers = [part.number for part in sample_parts(sections, SHAPES[2], most=50)]
+    numbers = [part.number for part in sample_parts(sections, SHAPES[2], pixels=50 * 256**2)]
     assert len(set(numbers)) == 50
     assert np.diff(numbers).max() < 2 * 20, "one of each run of 20"
 
 
 def test_the_same_seed_gives_the_same_parts_and_another_one_others() -> None:
     sections = lazy((4, 5000, 5000))
-    first, again, other = (sample_parts(sections, SHAPES[2], most=30, seed=seed) for seed in (3, 3, 4))
+    first, again, other = (sample_parts(sections, SHAPES[2], pixels=30 * 256**2, seed=seed) for seed in (3, 3, 4))
     assert first == again
     assert first != other
 
@@ -75,5 +75,5 @@ def test_the_same_seed_gives_the_same_parts_and_another_one_others() -> None:
 def test_parts_begin_on_the_grid_of_the_network() -> None:
     sections = lazy((30, 900, 900), 3)
     stride = SHAPES[3].geometry.stride
-    for part in sample_parts(sections, SHAPES[3], most=9):
+    for part in sample_parts(sections, SHAPES[3], pixels=9 * 64**3):
         assert all(one.start % step == 0 for one, step in zip(part.window, stride, strict=True))
