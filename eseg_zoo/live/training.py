@@ -18,7 +18,7 @@ from eseg_zoo.errors import ConfigError, InputError, StoppedError
 from eseg_zoo.inference.network import Predictor
 from eseg_zoo.live.learner import Learner
 from eseg_zoo.live.preview import Part, Region, maps_of
-from eseg_zoo.live.requests import Requests
+from eseg_zoo.live.requests import Requests, Result
 from eseg_zoo.training.data import open_pairs, read_training_data, with_labels
 from eseg_zoo.training.machine import device_of
 from eseg_zoo.training.warm import WarmStart, with_steps
@@ -120,6 +120,14 @@ class LiveTraining:
     def model(self) -> Future[Model]:
         """Return the model of the newest weights, while the training goes on."""
         return self._requests.ask(lambda learner: Model(learner.checkpoint()))
+
+    def use_model(self, work: Callable[[Model], Result]) -> Future[Result]:
+        """Call a function with the model of the newest weights, in the training's thread, and return its result.
+
+        It waits until a map shows more than chance, and steps wait for it: on a machine with few cores both would take
+        longer side by side, and so would the program.
+        """
+        return self._requests.ask(lambda learner: work(Model(learner.checkpoint())), is_map=True)
 
     def wait(self, timeout: float | None = None) -> LiveProgress:
         """Wait until all steps are made, or for so many seconds; return how far it is, or raise what ended it."""

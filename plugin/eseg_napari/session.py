@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from eseg_napari.chosen_image import ChosenImage
 from eseg_napari.classes import PaintClass, first_classes
 from eseg_napari.inputs import LARGEST, TrainingInputs, training_inputs
+from eseg_napari.look import Maps, Seen, look
 from eseg_napari.strokes import Snapshot, Strokes
 from eseg_zoo.errors import ConfigError, InputError, StoppedError
 
@@ -112,11 +113,36 @@ class Session:
         """
         if self.training is not None and self.is_training:
             return self.training.model()
-        if self.model is None:
-            raise InputError("there is no model yet: paint a few strokes of each class and press Train")
+        self.require_model()
         answer: Future[Model] = Future()
+        assert self.model is not None, "it is required"
         answer.set_result(self.model)
         return answer
+
+    @property
+    def has_model(self) -> bool:
+        """Whether there is a model, or one is being made."""
+        return self.model is not None or self.is_training
+
+    def require_model(self) -> None:
+        """Raise `InputError` where there is no model, and none is being made."""
+        if not self.has_model:
+            raise InputError("there is no model yet: paint a few strokes of each class and press Train")
+
+    def look(self, part: Seen, check: Callable[[], None]) -> Maps:
+        """Return the maps of a part of the image by the newest model; `check` may raise to stop it.
+
+        A training makes them itself, between two steps. Raises `InputError` where there is no model.
+        """
+        chosen, training = self._image(), self.training
+
+        def work(model: Model) -> Maps:
+            check()
+            return look(model, chosen.image, chosen.axes, part, check)
+
+        if training is not None and self.is_training:
+            return training.use_model(work).result()
+        return work(self.newest_model().result())
 
     def suggest(self, model: Model, *, count: int, report: Report) -> list[Place]:
         """Return places to label next, the best first."""

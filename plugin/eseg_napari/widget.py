@@ -293,6 +293,7 @@ class EsegWidget(QWidget):  # type: ignore[misc]
         if self.session.training is None:
             return
         self._teaching.stop()
+        self.looker.give_up()  # the training would finish the map first
         self.training.show_state(is_training=True, is_busy=True, line="Stopping…")
 
         def done(model: Any) -> None:
@@ -309,6 +310,7 @@ class EsegWidget(QWidget):  # type: ignore[misc]
     def close_training(self) -> None:
         """End the training without a model, in a thread."""
         if self.session.training is not None:
+            self.looker.give_up()
             self.training.show_state(is_training=False, line="")
             self.tasks.start(lambda task: self.session.close())
 
