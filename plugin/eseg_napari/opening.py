@@ -135,18 +135,21 @@ def _open_run(path: Path) -> Opened:
 
 def _open_ilastik(path: Path) -> Opened:
     from eseg_zoo.labels import ilastik
+    from eseg_zoo.labels.lanes import image_of
 
-    lanes = [lane for lane in ilastik.read_project(path).lanes if lane.is_labelled and lane.sources]
+    lanes = [lane for lane in ilastik.read_project(path).lanes if lane.is_labelled]
     if not lanes:
         raise InputError(f"{path} has no labels: paint some in ilastik and save the project, or open its image")
     lane = lanes[0]
-    if len(lane.sources) > 1:
-        raise InputError(f"{path}: {lane.name} is a stack of {len(lane.sources)} files; save it as one TIFF")
-    image = _image(lane.sources[0], None, usual_axes=lane.usual_axes or None)
+    if not lane.exists:
+        where = lane.sources[0] if lane.sources else "an unknown place"
+        raise InputError(f"{path}: the image of {lane.name} is not at {where}; put it there, and open the project again")
+    source = image_of(lane)
+    image = _image(source, None, usual_axes=lane.usual_axes or None)
     axes = image.axes.replace("c", "")
     classes, strokes = read_labels(path, image, axes)
     notes = (f"{path} has {len(lanes)} images with labels; {lane.name} is shown",) if len(lanes) > 1 else ()
-    return _opened(image, source=lane.sources[0], classes=classes, strokes=strokes, notes=notes)
+    return _opened(image, source=source, classes=classes, strokes=strokes, notes=notes)
 
 
 def _classes(labels: LabelImage, colours: Any = None) -> tuple[PaintClass, ...]:
