@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import glob
 import logging
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path, PurePath, PureWindowsPath
 
 from eseg_zoo.errors import InputError
@@ -76,12 +76,14 @@ def image_of(lane: Lane) -> str:
     folder, names = files[0].parent, [file.name for file in files]
     if files_of(folder, "") == files:
         return str(folder)
-    pattern = f"{glob.escape(os.path.commonprefix(names))}*{glob.escape(files[0].suffix)}"
+    same = takewhile(lambda letters: len(set(letters)) == 1, zip(*names, strict=False))
+    beginning = "".join(letters[0] for letters in same)
+    pattern = f"{glob.escape(beginning)}*{glob.escape(files[0].suffix)}"
     if files_of(folder, pattern) == files:
         return f"{glob.escape(str(folder))}/{pattern}"
     raise InputError(
-        f"the image of {lane.name} is a stack of {len(files)} files, from {files[0]} on, that no pattern of names tells "
-        "from others in their order; put them into a folder of their own, numbered, or save the stack as one TIFF"
+        f"the image of {lane.name} is a stack of {len(files)} files, from {files[0]} on, that no pattern of names "
+        "tells from others in their order; put them into a folder of their own, numbered, or save them as one TIFF"
     )
 
 

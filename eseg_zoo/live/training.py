@@ -149,11 +149,14 @@ class LiveTraining:
             raise StoppedError("the training was stopped before its images were read")
         return Model(self._learner.checkpoint(best=True))
 
-    def close(self) -> None:
-        """End the training after the step at hand; nothing is returned or raised."""
+    def close(self, *, wait: bool = True) -> None:
+        """End the training after the step at hand, or when its images are read; nothing is returned or raised.
+
+        It ends by itself where one does not `wait` for it.
+        """
         self._stopping.set()
         self._requests.wake()
-        if threading.current_thread() is not self._thread:
+        if wait and threading.current_thread() is not self._thread:
             self._thread.join()
 
     def __enter__(self) -> Self:

@@ -9,6 +9,7 @@ from typing import Any
 from napari.utils.notifications import show_info
 from qtpy.QtWidgets import QFileDialog
 
+from eseg_napari.exporting import Proof
 from eseg_napari.project import free, short
 from eseg_napari.reader import read_maps
 from eseg_napari.results_panel import ZARR
@@ -83,12 +84,15 @@ class Results:
             return
         card = panel.card()
 
-        def work(task: Task) -> Any:
-            return session.export(answer.result(), out, card, force=force, report=self._report(task, panel))
+        def work(task: Task) -> Proof:
+            proof: Proof = session.export(
+                answer.result(), out, card, force=force, report=self._report(task, panel), check=task.check
+            )
+            return proof
 
-        def done(package: Any) -> None:
+        def done(proof: Proof) -> None:
             panel.show_working(False)
-            panel.show_package(package)
+            panel.show_proof(proof)
 
         self._exporting = self._start(panel, work, done)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from qtpy.QtCore import Qt, Signal
@@ -21,6 +22,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from eseg_napari.exporting import Proof
 from eseg_napari.project import short
 
 # What most of the zoo's models have; any SPDX identifier can be typed.
@@ -135,13 +137,9 @@ class ExportPanel(_Working):
             authors[0]["github_user"] = self.github.text().strip()
         return card | ({"authors": authors} if authors else {})
 
-    def show_package(self, package: Any) -> None:
-        """Show the proof: how far each format is from the model, and what each software makes of the package."""
-        rows = [
-            (one.weights_format, "equals the model", f"no probability differs by more than {one.difference:.0e}")
-            for one in package.measured
-        ]
-        rows += [(one.consumer.name, one.outcome.text, one.why) for one in package.verdicts]
+    def show_proof(self, proof: Proof) -> None:
+        """Show how far each format is from the model, and what each software makes of the package."""
+        rows = proof.rows
         self.table.setRowCount(len(rows))
         for row, (name, result, why) in enumerate(rows):
             for column, text in enumerate((name, result)):
@@ -152,8 +150,9 @@ class ExportPanel(_Working):
         self.table.setFixedHeight(height + sum(self.table.rowHeight(row) for row in range(len(rows))))
         self.table.show()
         self.why.setText("Select a row to see why.")
-        lacking = f" For publication, state: {'; '.join(package.missing)}." if package.missing else ""
-        self.line.setText(f"{short(package.path)} passed every test.{lacking}")
+        lacking = f" For publication, state: {'; '.join(proof.missing)}." if proof.missing else ""
+        unchecked = f" {proof.unchecked}." if proof.unchecked else ""
+        self.line.setText(f"{short(Path(proof.path))} passed every test.{lacking}{unchecked}")
 
     def _tell_why(self) -> None:
         item = self.table.item(self.table.currentRow(), 0)

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from eseg_napari.chosen_image import ChosenImage
 from eseg_napari.classes import PaintClass, first_classes
+from eseg_napari.exporting import Proof, export_beside
 from eseg_napari.inputs import LARGEST, TrainingInputs, training_inputs
 from eseg_napari.look import Maps, Seen, look
 from eseg_napari.strokes import Snapshot, Strokes
 from eseg_zoo.errors import ConfigError, InputError, StoppedError
+from eseg_zoo.output import discard, unfinished
 
 if TYPE_CHECKING:
     from eseg_zoo import LiveProgress, LiveTraining, Model
@@ -97,6 +99,9 @@ class Session:
         if self.training is None:
             raise StoppedError("no training goes on")
         training, self.training = self.training, None
+        if training.progress.state == "reading":  # which does not end half-way, and there is no model to wait for
+            training.close(wait=False)
+            raise StoppedError("the training was stopped before its images were read")
         self.model = training.stop()
         return self.model
 
@@ -156,24 +161,39 @@ class Session:
     def predict_to(
         self, model: Model, out: Path, *, slices: str | None, uncertainty: bool, report: Report
     ) -> dict[str, Path]:
-        """Write the maps of the whole image, or of some slices, and return their files."""
-        return model.predict_to(
-            self._image().image, out, slices=slices, uncertainty=uncertainty, force=True,
-            progress=lambda step: report("predicting", step.done, step.total),
-        )  # fmt: skip
+        """Write the maps of the whole image, or of some slices, and return their files.
 
-    def export(self, model: Model, out: Path, card: Mapping[str, Any], *, force: bool, report: Report) -> Any:
-        """Write the package of a model and return what was proven of it."""
-        from eseg_export import export
+        `out` must be a name that is free: where `report` stops the work, nothing is left of it.
+        """
+        try:
+            return model.predict_to(
+                self._image().image, out, slices=slices, uncertainty=uncertainty, force=True,
+                progress=lambda step: report("predicting", step.done, step.total),
+            )  # fmt: skip
+        except StoppedError:
+            for left in (out, unfinished(out)):
+                discard(left)
+            raise
 
+    def export(
+        self,
+        model: Model,
+        out: Path,
+        card: Mapping[str, Any],
+        *,
+        force: bool,
+        report: Report,
+        check: Callable[[], None],
+    ) -> Proof:
+        """Write the package of a model and return what was proven of it; `check` may raise to stop it."""
         steps = 0
 
-        def progress(line: str) -> None:
+        def tell(line: str) -> None:
             nonlocal steps
             steps += 1
             report(line, steps, 0)
 
-        return export(model, out, card=card, force=force, progress=progress)
+        return export_beside(model, out, card, force=force, tell=tell, check=check)
 
     def _image(self) -> ChosenImage:
         if self.chosen is None:

@@ -20,13 +20,13 @@ from eseg_napari.looking import Looker
 from eseg_napari.opening import Opened, open_path
 from eseg_napari.painting import Painter
 from eseg_napari.places import NextPlaces
-from eseg_napari.project import Project, short
+from eseg_napari.project import RUN, short
 from eseg_napari.results import Results
 from eseg_napari.results_panel import ExportPanel, PredictPanel
 from eseg_napari.saving import Saver
 from eseg_napari.session import Session
 from eseg_napari.strokes import Count
-from eseg_napari.tasks import Tasks, tell_error
+from eseg_napari.tasks import Task, Tasks, tell_error
 from eseg_napari.training_panel import TrainingPanel
 from eseg_zoo.errors import EsegError, InputError, StoppedError
 
@@ -96,6 +96,7 @@ class EsegWidget(QWidget):  # type: ignore[misc]
     def _connect(self) -> None:
         self.image.changed.connect(self._image_changed)
         self.image.opened.connect(self._ask_what_to_open)
+        self.image.project_opened.connect(self.ask_for_project)
         self.classes.selected.connect(self._paint_with)
         self.classes.renamed.connect(self._rename)
         self.classes.recoloured.connect(self._recolour)
@@ -111,14 +112,25 @@ class EsegWidget(QWidget):  # type: ignore[misc]
 
     def open(self, path: Path, *, axes: str | None = None) -> None:
         """Show what a path holds, and go on with what was done with it; it is read in a thread."""
+        project = self.saver.project
+        if project is not None and path.resolve() in (project.folder.resolve(), project.folder.resolve() / RUN):
+            show_info(f"{short(project.folder)} is open here")
+            return
         self.image.facts.setText(f"Opening {path}…")
-        self.tasks.start(lambda task: open_path(path, axes=axes), self.show_opened, ended=self._tell_image)
+
+        def work(task: Task) -> Opened:
+            opened = open_path(path, axes=axes)
+            if task.is_given_up and opened.project is not None:
+                opened.project.leave()
+            return opened
+
+        self.tasks.start(work, self.show_opened, ended=self._tell_image)
 
     def show_opened(self, opened: Opened) -> None:
         """Show an image that was opened, with its classes, strokes and model."""
         self.close_training()
         self.saver.save_now()
-        self.saver.project = None
+        self.saver.leave()
         self.session.strokes = self.session.painted_on = self.session.model = self.session.chosen = None
         self.session.settings = opened.settings
         layers = add_image(self.viewer, opened.image, opened.source)
@@ -130,9 +142,7 @@ class EsegWidget(QWidget):  # type: ignore[misc]
         if self.session.chosen is not None and opened.model is not None:
             self.session.model = opened.model
             self.training.show_state(is_training=False, line=f"{_told(opened.model)} Train goes on from it.")
-        if opened.project is not None and opened.strokes is not None:
-            self.saver.project = Project(opened.project)
-            self.saver.project.take_for_saved(opened.strokes.snapshot(), opened.model)
+        self.saver.project = opened.project
         for note in opened.notes:
             show_warning(note)
         self._tell_image()
@@ -141,6 +151,19 @@ class EsegWidget(QWidget):  # type: ignore[misc]
         found, _ = QFileDialog.getOpenFileName(self, "Open an image, a run.yaml or an ilastik project")
         if found:
             self.open(Path(found))
+
+    def ask_for_project(self) -> None:
+        """Open the folder of a project that a person chooses."""
+        found = QFileDialog.getExistingDirectory(self, "Open the folder of a project")
+        if found:
+            self.open_project(Path(found))
+
+    def open_project(self, folder: Path) -> None:
+        """Go on with a project; another folder is told what a project is."""
+        if (folder / RUN).is_file():
+            self.open(folder)
+        else:
+            show_error(f"{short(folder)} is no project: it has no {RUN}. Choose a folder such as NAME_project")
 
     def _image_changed(self) -> None:
         """Take the checked layers for the image; where they do not fit, say what to do."""
@@ -162,7 +185,7 @@ class EsegWidget(QWidget):  # type: ignore[misc]
             self.saver.save_now()  # before others take their place
         if self.session.begin(chosen):
             self.close_training()
-            self.saver.project = None
+            self.saver.leave()
         assert self.session.strokes is not None, "it has an image"
         self.session.strokes.changed = self._painted
         self.painter.show(chosen, self.session.strokes, self.session.classes)
@@ -371,6 +394,7 @@ class EsegWidget(QWidget):  # type: ignore[misc]
             stopping.start()
             stopping.join(LAST_CHANCE)
             self.saver.save_now()
+        self.saver.leave()
 
     def _stop_now(self) -> None:
         try:

@@ -74,8 +74,8 @@ def test_an_image_in_several_files_is_shown_and_gone_on_with(
     wait(lambda: widget.session.chosen is not None)
     np.testing.assert_array_equal(np.asarray(widget.viewer.layers["stack"].data), phantom.image)
     widget.painter.layer.data_setitem((np.array([1]), np.array([3]), np.array([4])), 1)
-    widget.saver.save_now()
-    again = open_path(widget.saver.project.folder)
+    widget.close_all()
+    again = open_path(tmp_path / "stack_project")
     assert again.image.shape == phantom.image.shape
     np.testing.assert_array_equal(np.argwhere(np.asarray(again.strokes) == 1), [[1, 3, 4]])
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import dask.array
@@ -81,36 +80,6 @@ def test_strokes_that_were_removed_by_hand_come_back(widget: Any) -> None:
     widget.choose_class(2)
     assert widget.painter.is_shown
     assert widget.painter.layer.data[1, 5] == 2
-
-
-@pytest.mark.slow
-def test_everything_can_be_given_up_within_a_second(widget: Any, phantom: Any, strokes: Any, wait: Wait) -> None:
-    widget.viewer.add_image(phantom.image, name="em")
-    paint(widget, phantom, strokes)
-    widget.train()
-    wait(lambda: widget.session.training is not None)
-    widget.stop()  # while the image is read
-    wait(lambda: widget.session.training is None and widget.training.button.text() == "Train")
-    widget.train()
-    wait(lambda: widget.looker.made > 0)
-    for start, cancel, panel in (
-        (widget.results.predict, widget.results.cancel_prediction, widget.predict),
-        (lambda: widget.results.export_to(widget.results._folder() / "model.zip"), widget.results.cancel_export,
-         widget.export),
-    ):  # fmt: skip
-        start()
-        assert panel.is_working
-        began = time.monotonic()
-        cancel()
-        assert not panel.is_working
-        assert time.monotonic() - began < 1
-    widget.places.next()
-    widget.places.next()
-    wait(lambda: widget.look.next.text() == "Next place (N)")
-    assert widget.places.current is None
-    widget.stop()
-    wait(lambda: widget.session.model is not None)
-    assert not [one for one in told() if "should not happen" in one]
 
 
 @pytest.mark.slow
