@@ -1,4 +1,4 @@
-"""What napari's menus call."""
+"""What napari's menus call, and the window docked in a viewer."""
 
 from __future__ import annotations
 
@@ -11,7 +11,18 @@ PLUGIN, WINDOW = "eseg_zoo", "Paint, train, look, export"  # as the manifest nam
 
 
 def open_project(viewer: napari.Viewer) -> None:
-    """Ask for the folder of a project, and go on with it in the window, which is docked where it is not yet."""
-    docked = [one for one in QApplication.allWidgets() if isinstance(one, EsegWidget) and one.isVisible()]
-    widget = docked[0] if docked else viewer.window.add_plugin_dock_widget(PLUGIN, WINDOW)[1]
-    widget.ask_for_project()
+    """Ask for the folder of a project, and go on with it in the window."""
+    docked(viewer).ask_for_project()
+
+
+def docked(viewer: napari.Viewer) -> EsegWidget:
+    """Return the window, docked where it is not yet: as napari's own menu does it, so that there is one."""
+    there = [one for one in QApplication.allWidgets() if isinstance(one, EsegWidget) and not one.is_closed]
+    if there:
+        return there[0]
+    try:
+        widget: EsegWidget = viewer.window.add_plugin_dock_widget(PLUGIN, WINDOW)[1]
+    except (KeyError, ValueError):  # the plugin is switched off in napari's preferences
+        widget = EsegWidget(viewer)
+        viewer.window.add_dock_widget(widget, name=WINDOW, area="right")
+    return widget

@@ -22,11 +22,11 @@ def test_paint_train_look_next_predict_export(
     assert {value: one.pixels for value, one in widget.counts.items()} == {
         value: int((strokes == value).sum()) for value in phantom.classes
     }
-    widget.train()
+    widget.trainer.start()
     wait(lambda: widget.looker.made > 0)
     assert widget.looker.layer.data.shape[0] == 1
     wait(lambda: widget.session.training.progress.state == "finished")
-    widget.stop()
+    widget.trainer.stop()
     wait(lambda: widget.session.model is not None)
     made = widget.looker.made
     widget.viewer.dims.set_point(0, 0.1)

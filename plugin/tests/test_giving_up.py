@@ -58,10 +58,10 @@ def painted(widget: Any, phantom: Any, strokes: Any) -> Any:
 def with_model(painted: Any, wait: Wait) -> Any:
     """The window with a model that knows little."""
     painted.session.settings = QUICK | {"training": {"steps": 2, "batch_size": 8}}
-    painted.train()
+    painted.trainer.start()
     wait(lambda: painted.session.training is not None and painted.session.training.progress.state == "finished")
     painted.look.button.setChecked(False)
-    painted.stop()
+    painted.trainer.stop()
     wait(lambda: painted.session.model is not None and not painted.tasks._running)
     return painted
 
@@ -85,9 +85,9 @@ def test_a_training_that_reads_its_image_is_given_up(
         raise StoppedError("enough")
 
     monkeypatch.setattr("eseg_zoo.live.training.read_training_data", read)
-    painted.train()
+    painted.trainer.start()
     wait(lambda: slow.is_begun.is_set() and painted.session.training is not None)
-    painted.stop()
+    painted.trainer.stop()
     soon(wait, lambda: painted.training.button.isEnabled() and painted.training.button.text() == "Train")
     assert painted.session.training is None
     assert painted.training.line.text() == "The training was stopped before there was a model."
@@ -98,9 +98,9 @@ def test_a_training_that_makes_a_map_is_given_up(
     painted: Any, wait: Wait, slow: Waiting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(session_module, "look", slow.look)
-    painted.train()
+    painted.trainer.start()
     wait(slow.is_begun.is_set)
-    painted.stop()
+    painted.trainer.stop()
     soon(wait, slow.is_over.is_set)
     wait(lambda: painted.session.model is not None and painted.training.button.text() == "Train")
 

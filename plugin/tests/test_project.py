@@ -107,7 +107,7 @@ def test_a_project_is_gone_on_with_from_its_model(
     wait(lambda: widget.session.chosen is not None)
     widget.session.settings = dict(QUICK)
     paint(widget, phantom, strokes)
-    widget.train()
+    widget.trainer.start()
     wait(lambda: widget.looker.made > 0)
     widget.close_all()  # while it trains: the model is kept too
     folder = file.parent / "em_project"
@@ -119,7 +119,7 @@ def test_a_project_is_gone_on_with_from_its_model(
     wait(lambda: again.session.model is not None)
     assert "Train goes on from it" in again.training.line.text()
     assert again.session.settings["preset"] == "small"
-    again.train()
+    again.trainer.start()
     wait(lambda: again.session.training is not None and again.session.training.progress.step > 0)
     assert again.session.training.progress.is_worth_a_look  # from random weights it is after 60 steps
     again.close_all()
@@ -135,7 +135,7 @@ def test_a_crash_of_the_training_leaves_the_strokes(
     widget.open(file)
     wait(lambda: widget.session.chosen is not None)
     paint(widget, phantom, strokes)
-    widget.train()
+    widget.trainer.start()
     wait(lambda: any("the GPU is gone" in one and "strokes are safe" in one for one in told()))
     wait(
         lambda: (
