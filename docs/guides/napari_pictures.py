@@ -127,7 +127,6 @@ def show(photographer: Photographer, steps: int) -> None:
     photographer.take("look", widget.training)
     widget.look.only_sure.setChecked(False)
     widget.look.uncertainty.setChecked(True)
-    widget.look.opacity.setValue(0)
     photographer.take("uncertainty", widget.training)
     widget.look.uncertainty.setChecked(False)
     widget.look.opacity.setValue(40)

@@ -20,7 +20,7 @@ from eseg_napari.tasks import Task, Tasks, tell_error
 from eseg_napari.viewers import camera_of
 from eseg_zoo.errors import EsegError, InputError
 
-MAP, UNCERTAINTY = "map", "uncertainty"
+MAP, UNCERTAINTY = "map of what you see", "uncertainty"
 AFTER_MOVE = 0.25  # seconds that the view must rest before it is mapped
 # Between two maps of one view the training goes on for so many seconds, and so many times as long as a map takes.
 BETWEEN, TIMES = 1.0, 3.0
@@ -196,7 +196,7 @@ class Looker:
         placed = {key: getattr(self.layer, key) for key in ("scale", "translate", "affine", "units")}
         with self._staying_active():
             self.uncertainty = self.viewer.add_image(
-                maps.uncertainty, name=UNCERTAINTY, colormap="magma", contrast_limits=(0, 1), opacity=0.6,
+                maps.uncertainty, name=UNCERTAINTY, colormap="magma", contrast_limits=(0, 1),
                 blending="translucent", metadata={OURS: True}, **placed,
             )  # fmt: skip
             self._under(self.layer, self.uncertainty)
@@ -227,16 +227,19 @@ class Looker:
         pixels, opacity = self.maps.sure(self.panel.limit), self.panel.opacity.value() / 100
         if pixels is not self.layer.data:
             self.layer.data = pixels
+        wants_uncertainty = self.is_on and self.panel.uncertainty.isChecked()
+        wants_map = self.is_on and not wants_uncertainty
         if self.layer.opacity != opacity:
             self.layer.opacity = opacity
-        if self.layer.visible != self.is_on:
-            self.layer.visible = self.is_on
-        wants_uncertainty = self.is_on and self.panel.uncertainty.isChecked()
+        if self.layer.visible != wants_map:
+            self.layer.visible = wants_map
         if wants_uncertainty and self.uncertainty not in self.viewer.layers:
             self._add_uncertainty(self.maps)
         if self.uncertainty is None:
             return
         if wants_uncertainty and self.uncertainty.data is not self.maps.uncertainty:
             self.uncertainty.data = self.maps.uncertainty
+        if self.uncertainty.opacity != opacity:
+            self.uncertainty.opacity = opacity
         if self.uncertainty.visible != wants_uncertainty:
             self.uncertainty.visible = wants_uncertainty

@@ -16,7 +16,7 @@ from eseg_napari.results_panel import ZARR
 from eseg_napari.tasks import Task, tell_error
 from eseg_zoo.errors import EsegError, InputError
 
-PACKAGE = "model.zip"
+PACKAGE, MAP = "model.zip", "predicted map"
 
 
 class Results:
@@ -61,10 +61,10 @@ class Results:
             for data, about, _ in read_maps(files["classes"]):
                 is_here = session.chosen is not None and data.shape == session.chosen.shape
                 place = session.chosen.placed if is_here and session.chosen else {}
-                layer = self.widget.viewer.add_labels(data, **{**about, **place})
+                layer = self.widget.viewer.add_labels(data, **{**about, **place, "name": MAP})
                 self.widget.viewer.layers.move(self.widget.viewer.layers.index(layer), self._above_images())
                 self.widget.painter.choose(self.widget.classes.value())
-            show_info(f"The maps are in {short(out)}")
+            show_info("The maps are written")
 
         self._predicting = self._start(panel, work, done)
 

@@ -12,7 +12,6 @@ from qtpy.QtWidgets import (
     QFormLayout,
     QHBoxLayout,
     QHeaderView,
-    QLabel,
     QLineEdit,
     QProgressBar,
     QPushButton,
@@ -23,6 +22,7 @@ from qtpy.QtWidgets import (
 )
 
 from eseg_napari.exporting import Proof
+from eseg_napari.line import Line
 from eseg_napari.project import short
 
 # What most of the zoo's models have; any SPDX identifier can be typed.
@@ -40,11 +40,10 @@ class _Working(QWidget):  # type: ignore[misc]
         super().__init__()
         self.text, self.is_working = text, False
         self.button = QPushButton(text)
-        self.bar, self.line = QProgressBar(), QLabel("")
+        self.bar, self.line = QProgressBar(), Line()
         self.bar.setTextVisible(False)
         self.bar.setMaximumHeight(8)
         self.bar.hide()
-        self.line.setWordWrap(True)
         self.line.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.button.clicked.connect(lambda: (self.cancelled if self.is_working else self.started).emit())
 
@@ -112,8 +111,7 @@ class ExportPanel(_Working):
         header = self.table.horizontalHeader()
         header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
         header.setSectionResizeMode(1, QHeaderView.ResizeMode.Stretch)
-        self.why = QLabel("")
-        self.why.setWordWrap(True)
+        self.why = Line()
         self.table.itemSelectionChanged.connect(self._tell_why)
         self.table.hide()
         layout = QVBoxLayout(self)

@@ -77,7 +77,7 @@ class EsegWidget(QWidget):  # type: ignore[misc]
             column.addWidget(box)
         column.addWidget(self.folder)
         column.addStretch(1)
-        scroll = QScrollArea()
+        self._scroll = scroll = QScrollArea()
         scroll.setWidgetResizable(True)
         scroll.setFrameShape(QFrame.Shape.NoFrame)
         scroll.setWidget(inner)
@@ -85,7 +85,6 @@ class EsegWidget(QWidget):  # type: ignore[misc]
         outer.setContentsMargins(0, 0, 0, 0)
         outer.addWidget(scroll)
         scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.setMinimumWidth(inner.minimumSizeHint().width() + scroll.verticalScrollBar().sizeHint().width() + 4)
 
     def _connect(self) -> None:
         self.image.changed.connect(self._image_changed)
@@ -179,6 +178,8 @@ class EsegWidget(QWidget):  # type: ignore[misc]
         assert self.session.strokes is not None, "it has an image"
         self.session.strokes.changed = self._painted
         self.painter.show(chosen, self.session.strokes, self.session.classes)
+        if self.viewer.dims.ndim == len(chosen.axes):
+            self.viewer.dims.axis_labels = tuple(chosen.axes)
         # Later, as napari makes a layer that was just added the active one after it told of it.
         self.tasks.post(self.painter.to_the_top)
         self._show_classes()
@@ -289,9 +290,12 @@ class EsegWidget(QWidget):  # type: ignore[misc]
         self.saver.leave()
 
     def showEvent(self, event: Any) -> None:  # noqa: N802  Qt's name
-        """Watch the window that it is docked in, to save before that closes."""
+        """Be wide enough, and watch the window that it is docked in, to save before that closes."""
         super().showEvent(event)
         self.window().installEventFilter(self)
+        # Only now have its parts the sizes of napari's style.
+        inner, bar = self._scroll.widget(), self._scroll.verticalScrollBar()
+        self.setMinimumWidth(inner.minimumSizeHint().width() + bar.sizeHint().width())
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: N802  Qt's name
         """Save before the window closes."""

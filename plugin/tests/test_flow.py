@@ -42,7 +42,7 @@ def test_paint_train_look_next_predict_export(
     wait(lambda: not widget.predict.is_working)
     (folder,) = tmp_path.rglob("maps.ome.zarr")
     assert folder.is_dir()
-    found = widget.viewer.layers["maps"]
+    found = widget.viewer.layers["predicted map"]
     assert found.data.shape == phantom.image.shape
     assert set(np.unique(found.data).tolist()) <= set(phantom.classes)
     widget.export.author.setText("A. Painter")
