@@ -142,6 +142,8 @@ def show(photographer: Photographer, steps: int) -> None:
     widget.export.name.setText("Cells in fluorescence")
     widget.export.description.setText("Nuclei and cytoplasm of cells in a synthetic volume.")
     widget.export.author.setText("A. Painter")
+    widget.export.description.setCursorPosition(0)
+    widget.export.microscopy.setCurrentIndex(widget.export.microscopy.findText("fluorescence"))
     package = Path.home() / "model.zip"
     widget.results.export_to(package)
     wait(lambda: not widget.export.is_working)

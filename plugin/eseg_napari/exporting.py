@@ -44,7 +44,7 @@ class FailedExportError(EsegError):
 
 
 def export_beside(
-    model: Model, out: Path, card: Mapping[str, Any], *, force: bool, tell: Callable[[str], None],
+    model: Model, out: Path, card: Mapping[str, Any], *, template: str, force: bool, tell: Callable[[str], None],
     check: Callable[[], None],
 ) -> Proof:  # fmt: skip
     """Write the package of a model and return what was proven of it; `tell` hears what is done.
@@ -55,7 +55,9 @@ def export_beside(
     with tempfile.TemporaryDirectory() as folder:
         weights = Path(folder) / "model.pt"
         model.save(weights)
-        order = {"model": str(weights), "out": str(out.absolute()), "card": dict(card), "force": force}
+        # As `eseg_export.export` takes it.
+        order = {"model": str(weights), "out": str(out.absolute()), "card": dict(card), "template": template,
+                 "force": force}  # fmt: skip
         process = subprocess.Popen(
             [sys.executable, "-m", __name__],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8",
@@ -127,7 +129,7 @@ def main() -> None:
 def _export(order: Mapping[str, Any], progress: Callable[[str], None]) -> Proof:
     from eseg_export import export
 
-    package = export(order["model"], order["out"], card=order["card"], force=order["force"], progress=progress)
+    package = export(**order, progress=progress)
     rows = [
         (one.weights_format, "equals the model", f"no probability differs by more than {one.difference:.0e}")
         for one in package.measured

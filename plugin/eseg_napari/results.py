@@ -82,12 +82,13 @@ class Results:
         except EsegError as error:
             tell_error(error)
             return
-        card = panel.card()
+        card, microscopy = panel.card(), str(panel.microscopy.currentData())
 
         def work(task: Task) -> Proof:
             proof: Proof = session.export(
-                answer.result(), out, card, force=force, report=self._report(task, panel), check=task.check
-            )
+                answer.result(), out, card, microscopy=microscopy, force=force, report=self._report(task, panel),
+                check=task.check,
+            )  # fmt: skip
             return proof
 
         def done(proof: Proof) -> None:

@@ -27,6 +27,7 @@ from eseg_napari.project import short
 
 # What most of the zoo's models have; any SPDX identifier can be typed.
 LICENCES = ("CC-BY-4.0", "CC0-1.0", "MIT", "BSD-3-Clause", "Apache-2.0")
+MICROSCOPY = {"electron": "em", "fluorescence": "fluorescence"}  # beginnings of the built-in templates
 ZARR, TIFF = "OME-Zarr", "OME-TIFF"
 
 
@@ -97,10 +98,17 @@ class ExportPanel(_Working):
         self.author.setPlaceholderText("who made it; several by semicolons")
         self.github.setPlaceholderText("of the first author; the zoo asks for it")
         self.data.setPlaceholderText("what was imaged, how, and where it can be had")
+        for field in (self.name, self.description, self.author, self.github, self.data):
+            field.setToolTip(field.placeholderText())
+        self.microscopy = QComboBox()
+        for text, template in MICROSCOPY.items():
+            self.microscopy.addItem(text, template)
+        self.microscopy.setToolTip("What the package's texts and tags say of the images.")
         form = QFormLayout()
         for text, field in (
             ("Name", self.name), ("Description", self.description), ("Authors", self.author),
-            ("GitHub name", self.github), ("Licence", self.licence), ("Training data", self.data),
+            ("GitHub name", self.github), ("Licence", self.licence), ("Microscopy", self.microscopy),
+            ("Training data", self.data),
         ):  # fmt: skip
             form.addRow(text, field)
         self.table = QTableWidget(0, 2)

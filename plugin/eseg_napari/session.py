@@ -176,15 +176,9 @@ class Session:
             raise
 
     def export(
-        self,
-        model: Model,
-        out: Path,
-        card: Mapping[str, Any],
-        *,
-        force: bool,
-        report: Report,
+        self, model: Model, out: Path, card: Mapping[str, Any], *, microscopy: str, force: bool, report: Report,
         check: Callable[[], None],
-    ) -> Proof:
+    ) -> Proof:  # fmt: skip
         """Write the package of a model and return what was proven of it; `check` may raise to stop it."""
         steps = 0
 
@@ -193,7 +187,8 @@ class Session:
             steps += 1
             report(line, steps, 0)
 
-        return export_beside(model, out, card, force=force, tell=tell, check=check)
+        template = f"{microscopy}{model.dims}d"
+        return export_beside(model, out, card, template=template, force=force, tell=tell, check=check)
 
     def _image(self) -> ChosenImage:
         if self.chosen is None:

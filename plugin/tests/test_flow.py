@@ -46,9 +46,12 @@ def test_paint_train_look_next_predict_export(
     assert found.data.shape == phantom.image.shape
     assert set(np.unique(found.data).tolist()) <= set(phantom.classes)
     widget.export.author.setText("A. Painter")
+    widget.export.microscopy.setCurrentIndex(1)
     widget.results.export_to(tmp_path / "model.zip")
     wait(lambda: not widget.export.is_working)
     assert widget.export.table.rowCount() > 3
     with zipfile.ZipFile(tmp_path / "model.zip") as package:
         (description,) = (name for name in package.namelist() if name.endswith("rdf.yaml"))
-        assert "A. Painter" in package.read(description).decode()
+        said = package.read(description).decode()
+    assert "A. Painter" in said
+    assert "fluorescence" in said.split("tags:")[1]
