@@ -14,6 +14,7 @@ import tempfile
 import threading
 import traceback
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -58,17 +59,18 @@ def export_beside(
         # As `eseg_export.export` takes it.
         order = {"model": str(weights), "out": str(out.absolute()), "card": dict(card), "template": template,
                  "force": force}  # fmt: skip
-        process = subprocess.Popen(
-            [sys.executable, "-m", __name__],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8",
-            env={**os.environ, **dict.fromkeys(("TMPDIR", "TMP", "TEMP"), folder), "PYTHONIOENCODING": "utf-8"},
-            creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
-        )  # fmt: skip
         try:
-            return _follow(process, order, tell, check)
+            with subprocess.Popen(
+                [sys.executable, "-m", __name__],
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8",
+                env={**os.environ, **dict.fromkeys(("TMPDIR", "TMP", "TEMP"), folder), "PYTHONIOENCODING": "utf-8"},
+                creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
+            ) as process:  # fmt: skip
+                try:
+                    return _follow(process, order, tell, check)
+                finally:
+                    process.kill()
         finally:
-            process.kill()
-            process.wait()
             clear_unfinished(out)
 
 
@@ -78,7 +80,7 @@ def _follow(
     """Hand the order over, and return what the process answers."""
     assert process.stdin is not None, "it is a pipe"
     assert process.stdout is not None, "it is a pipe"
-    with process.stdin as stream:
+    with suppress(OSError), process.stdin as stream:  # it may be over already, which is told below
         json.dump(order, stream)
     answers: SimpleQueue[dict[str, Any] | None] = SimpleQueue()
     threading.Thread(target=_read, args=(process.stdout, answers), daemon=True).start()

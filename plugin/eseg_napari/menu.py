@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import napari
-from qtpy.QtWidgets import QApplication
 
 from eseg_napari.widget import EsegWidget
 
@@ -16,10 +15,7 @@ def open_project(viewer: napari.Viewer) -> None:
 
 
 def docked(viewer: napari.Viewer) -> EsegWidget:
-    """Return the window, docked where it is not yet: as napari's own menu does it, so that there is one."""
-    there = [one for one in QApplication.allWidgets() if isinstance(one, EsegWidget) and not one.is_closed]
-    if there:
-        return there[0]
+    """Return the window of a viewer, docked where it is not yet: as napari's own menu does it, so that there is one."""
     try:
         widget: EsegWidget = viewer.window.add_plugin_dock_widget(PLUGIN, WINDOW)[1]
     except (KeyError, ValueError):  # the plugin is switched off in napari's preferences

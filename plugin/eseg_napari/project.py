@@ -62,8 +62,8 @@ class Project:
                 return
         except OutputError:  # somebody has removed the lock
             self._held.close()
-        advice = "close it there first"
-        self._owner = self._held.enter_context(owning(self.folder / RUN, by="another window", advice=advice))
+        held = owning(self.folder / RUN, by="another window", advice="close it there first")
+        self._owner = self._held.enter_context(held)
 
     def leave(self) -> None:
         """Let others write here; nothing is saved any more."""

@@ -232,18 +232,20 @@ def test_a_project_is_opened_from_the_menu(
     widget: Any, file: Any, wait: Wait, make_napari_viewer: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from eseg_napari import menu
-    from eseg_napari.widget import EsegWidget, QFileDialog
+    from eseg_napari.widget import QFileDialog
 
     folder = painted_project(widget, file, wait)
     widget.close_all()
-    viewer = make_napari_viewer(show=True)
-    second = EsegWidget(viewer)
-    viewer.window.add_dock_widget(second)
+    viewer = make_napari_viewer()
     monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *given: str(folder))
+    docked: list[Any] = []
+    dock = menu.docked
+    monkeypatch.setattr(menu, "docked", lambda viewer: docked.append(dock(viewer)) or docked[0])
     menu.open_project(viewer)
-    wait(lambda: second.saver.project is not None)
-    assert second.saver.project.folder == folder
-    second.close_all()
+    wait(lambda: docked[0].saver.project is not None)
+    assert docked[0].saver.project.folder == folder
+    assert docked[0].painter.layer.data[1, 5, 7] == 2
+    docked[0].close_all()
 
 
 def test_a_new_project_replaces_nothing(tmp_path: Any) -> None:
