@@ -181,14 +181,15 @@ def test_a_training_that_nobody_waits_for_ends_by_itself(monkeypatch: pytest.Mon
 
     monkeypatch.setattr("eseg_zoo.live.training.read_training_data", read)
     live = start()
+    states: list[str] = []
     try:
         assert reading.wait(600)
         live.close(wait=False)
-        assert live.progress.state == "reading"
+        states.append(live.progress.state)
     finally:
         go_on.set()
         live.close()
-    assert live.progress.state == "stopped"
+    assert [*states, live.progress.state] == ["reading", "stopped"]
 
 
 def test_a_preview_can_be_taken_back() -> None:
