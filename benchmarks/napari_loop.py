@@ -125,7 +125,7 @@ def main() -> None:
     wait(over)
     print("painting, no training:", heart.stop())
     heart.start(paints=False)
-    widget.train()
+    widget.trainer.start()
     print(f"from Train to the first map: {wait(lambda: widget.looker.made > 0):.1f} s")
     print("until then:", heart.stop())
     end = time.perf_counter() + given.seconds
@@ -142,7 +142,7 @@ def main() -> None:
     print(
         f"from the last stroke to the next map that knows it: {taught + wait(lambda: widget.looker.made > made):.1f} s"
     )
-    widget.stop()
+    widget.trainer.stop()
     print(f"Stop: {wait(lambda: widget.session.model is not None):.1f} s")
     widget.session.strokes = widget.session.chosen = None  # nothing to save
     widget.close_all()

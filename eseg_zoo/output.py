@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from eseg_zoo.errors import OutputError
@@ -12,7 +12,8 @@ from eseg_zoo.hidden import discard, fitting, followed, hidden
 from eseg_zoo.owner import Owner, owning
 
 __all__ = [
-    "Owner", "discard", "fitting", "followed", "hidden", "make_folder", "owning", "refuse_existing", "refuse_inputs",
+    "Owner", "clear_unfinished", "discard", "fitting", "followed", "hidden", "make_folder", "owning", "refuse_existing",
+    "refuse_inputs",
     "refuse_other_than_file", "replacing", "unfinished",
 ]  # fmt: skip
 
@@ -81,3 +82,9 @@ def replacing(path: Path, *, force: bool) -> Iterator[Path]:
 def unfinished(target: Path) -> Path:
     """Return the name beside `target` that a result has until it is finished."""
     return target.with_name(fitting(target.name, after=".partial"))
+
+
+def clear_unfinished(path: Path) -> None:
+    """Remove what a process of this machine that was killed left beside `path`: its lock, and its hidden files."""
+    with suppress(OutputError), owning(path), hidden(followed(path)):
+        pass

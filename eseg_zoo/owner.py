@@ -43,15 +43,17 @@ class Owner:
 
 
 @contextmanager
-def owning(path: Path) -> Iterator[Owner]:
+def owning(path: Path, *, by: str = "another command", advice: str = "wait for it or end it") -> Iterator[Owner]:
     """Hold the lock of the result `path`, whose folder exists, while the context lasts.
+
+    `by` and `advice` are what is told of another process of this machine that holds it.
 
     Raises `OutputError`, in one line, while another process holds it, and where the folder cannot be written to.
     """
     path = followed(path)
     owner = Owner(path, _lock_of(path), secrets.token_hex(8))
     try:
-        _acquire(owner)
+        _acquire(owner, by, advice)
     except OSError as error:
         raise OutputError(f"{path} cannot be written: {error.strerror or error}") from error
     try:
@@ -66,7 +68,7 @@ def _lock_of(path: Path) -> Path:
     return path.with_name(fitting(path.name, before=".", after=".lock"))
 
 
-def _acquire(owner: Owner) -> None:
+def _acquire(owner: Owner, by: str, advice: str) -> None:
     process = os.getpid()
     stated = {
         "kind": _KIND, "machine": machine(), "host": platform.node(), "process": process,
@@ -79,7 +81,7 @@ def _acquire(owner: Owner) -> None:
         except FileExistsError:
             found = _read(owner.lock)
             if found is not None:
-                _refuse_held(owner, found)
+                _refuse_held(owner, found, by, advice)
                 _remove(owner.lock, found)
     raise OutputError(f"several commands want to write {owner.path} at once; run one of them")
 
@@ -111,7 +113,7 @@ def _read(lock: Path) -> dict[str, Any] | None:
     return found if isinstance(found, dict) and found.get("kind") == _KIND else {}
 
 
-def _refuse_held(owner: Owner, found: dict[str, Any]) -> None:
+def _refuse_held(owner: Owner, found: dict[str, Any], by: str, advice: str) -> None:
     """Raise `OutputError` unless the lock is that of a process of this machine that is gone."""
     process, host, started = found.get("process"), found.get("host"), found.get("started")
     if not isinstance(process, int) or not isinstance(started, (int, float)):
@@ -123,7 +125,7 @@ def _refuse_held(owner: Owner, found: dict[str, Any]) -> None:
             f"{owner.path} is being written by process {process} on {host!s:.80}; if that is gone, remove {owner.lock}"
         )
     if is_running(process, started):
-        raise OutputError(f"{owner.path} is being written by another command, process {process}; wait for it or end it")
+        raise OutputError(f"{owner.path} is being written by {by}, process {process}; {advice}")
 
 
 def _remove(lock: Path, found: dict[str, Any]) -> None:

@@ -18,7 +18,7 @@ import pytest
 from eseg_zoo import hidden as hidden_names
 from eseg_zoo.errors import OutputError
 from eseg_zoo.hidden import LONGEST_NAME, fitting, hidden, is_running, machine
-from eseg_zoo.output import refuse_inputs, replacing
+from eseg_zoo.output import clear_unfinished, refuse_inputs, replacing
 from eseg_zoo.owner import Owner, owning
 
 
@@ -72,6 +72,25 @@ def test_the_lock_of_a_process_that_is_gone_is_taken_over(tmp_path: Path) -> Non
     with owning(tmp_path / "model.pt") as owner:
         owner.require()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_process_left_is_removed_and_nothing_else(tmp_path: Path, other_process: int) -> None:
+    target, other = tmp_path / "model.zip", tmp_path / "other.zip"
+    write_lock(target)
+    for process in (dead_process(), other_process):
+        tmp_path.joinpath(f".eseg-{machine()}-{process}-00000000.model.zip").mkdir()
+    target.touch()
+    lock = write_lock(other, process=other_process, started=psutil.Process(other_process).create_time())
+    clear_unfinished(target)
+    clear_unfinished(other)
+    assert set(tmp_path.iterdir()) == {target, lock, tmp_path / f".eseg-{machine()}-{other_process}-00000000.model.zip"}
+
+
+def test_who_holds_it_may_be_told_otherwise(tmp_path: Path, other_process: int) -> None:
+    write_lock(tmp_path / "run.yaml", process=other_process, started=psutil.Process(other_process).create_time())
+    told = f"run.yaml is being written by another window, process {other_process}; close it$"
+    with pytest.raises(OutputError, match=told), owning(tmp_path / "run.yaml", by="another window", advice="close it"):
+        pass
 
 
 def test_a_later_process_of_the_same_number_does_not_hold_the_lock(tmp_path: Path, other_process: int) -> None:

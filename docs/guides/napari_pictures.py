@@ -76,7 +76,7 @@ def window() -> Iterator[tuple[Any, Any]]:
     try:
         yield viewer, widget
     finally:
-        widget.close_training()
+        widget.trainer.close()
         rest(1)
         widget.close_all()
         viewer.close()
@@ -112,7 +112,7 @@ def show(photographer: Photographer, steps: int) -> None:
     viewer.dims.set_current_step(0, viewer.dims.nsteps[0] // 2)
     wait(lambda: bool(widget.counts))
     photographer.take("paint", widget.image)
-    widget.train()
+    widget.trainer.start()
     wait(lambda: widget.session.training is not None)
     wait(lambda: widget.looker.made > 0)
     widget.look.opacity.setValue(55)
@@ -120,14 +120,13 @@ def show(photographer: Photographer, steps: int) -> None:
     made = widget.looker.made
     wait(lambda: widget.looker.made > made)
     photographer.take("train", widget.image)
-    widget.stop()
+    widget.trainer.stop()
     wait(lambda: not widget.session.is_training and widget.session.model is not None)
     rest(3)
     widget.look.only_sure.setChecked(True)
     photographer.take("look", widget.training)
     widget.look.only_sure.setChecked(False)
     widget.look.uncertainty.setChecked(True)
-    widget.look.opacity.setValue(0)
     photographer.take("uncertainty", widget.training)
     widget.look.uncertainty.setChecked(False)
     widget.look.opacity.setValue(40)
@@ -143,6 +142,8 @@ def show(photographer: Photographer, steps: int) -> None:
     widget.export.name.setText("Cells in fluorescence")
     widget.export.description.setText("Nuclei and cytoplasm of cells in a synthetic volume.")
     widget.export.author.setText("A. Painter")
+    widget.export.description.setCursorPosition(0)
+    widget.export.microscopy.setCurrentIndex(widget.export.microscopy.findText("fluorescence"))
     package = Path.home() / "model.zip"
     widget.results.export_to(package)
     wait(lambda: not widget.export.is_working)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import glob
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path, PurePath, PureWindowsPath
 
 from eseg_zoo.errors import InputError
 from eseg_zoo.images.image import Image
 from eseg_zoo.images.opening import files_of_source
+from eseg_zoo.images.planes import files_of
 from eseg_zoo.labels.ilastik import Lane, Project, file_and_dataset
 
 log = logging.getLogger(__name__)
@@ -60,6 +63,28 @@ def fits_of(project: Project, given: Sequence[tuple[Image, bool]]) -> list[Fit |
             )
         fits.append(fit)
     return fits
+
+
+def image_of(lane: Lane) -> str:
+    """Return where the image of a lane is, as `open_image` takes it: of a stack its folder, or a pattern of its files.
+
+    The files must be there (`Lane.exists`). Raises `InputError`, with what to do, for a stack that neither tells.
+    """
+    if len(lane.sources) == 1:
+        return lane.sources[0]
+    files = [Path(source) for source in lane.sources]
+    folder, names = files[0].parent, [file.name for file in files]
+    if files_of(folder, "") == files:
+        return str(folder)
+    same = takewhile(lambda letters: len(set(letters)) == 1, zip(*names, strict=False))
+    beginning = "".join(letters[0] for letters in same)
+    pattern = f"{glob.escape(beginning)}*{glob.escape(files[0].suffix)}"
+    if files_of(folder, pattern) == files:
+        return f"{glob.escape(str(folder))}/{pattern}"
+    raise InputError(
+        f"the image of {lane.name} is a stack of {len(files)} files, from {files[0]} on, that no pattern of names "
+        "tells from others in their order; put them into a folder of their own, numbered, or save them as one TIFF"
+    )
 
 
 def _fit(lane: Lane, image: Image, is_part: bool) -> Fit | None:

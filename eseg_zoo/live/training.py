@@ -18,7 +18,7 @@ from eseg_zoo.errors import ConfigError, InputError, StoppedError
 from eseg_zoo.inference.network import Predictor
 from eseg_zoo.live.learner import Learner
 from eseg_zoo.live.preview import Part, Region, maps_of
-from eseg_zoo.live.requests import Requests
+from eseg_zoo.live.requests import Requests, Result
 from eseg_zoo.training.data import open_pairs, read_training_data, with_labels
 from eseg_zoo.training.machine import device_of
 from eseg_zoo.training.warm import WarmStart, with_steps
@@ -121,6 +121,14 @@ class LiveTraining:
         """Return the model of the newest weights, while the training goes on."""
         return self._requests.ask(lambda learner: Model(learner.checkpoint()))
 
+    def use_model(self, work: Callable[[Model], Result]) -> Future[Result]:
+        """Call a function with the model of the newest weights, in the training's thread, and return its result.
+
+        It waits until a map shows more than chance, and steps wait for it: on a machine with few cores both would take
+        longer side by side, and so would the program.
+        """
+        return self._requests.ask(lambda learner: work(Model(learner.checkpoint())), is_map=True)
+
     def wait(self, timeout: float | None = None) -> LiveProgress:
         """Wait until all steps are made, or for so many seconds; return how far it is, or raise what ended it."""
         self._over.wait(timeout)
@@ -141,11 +149,14 @@ class LiveTraining:
             raise StoppedError("the training was stopped before its images were read")
         return Model(self._learner.checkpoint(best=True))
 
-    def close(self) -> None:
-        """End the training after the step at hand; nothing is returned or raised."""
+    def close(self, *, wait: bool = True) -> None:
+        """End the training after the step at hand, or when its images are read; nothing is returned or raised.
+
+        It ends by itself where one does not `wait` for it.
+        """
         self._stopping.set()
         self._requests.wake()
-        if threading.current_thread() is not self._thread:
+        if wait and threading.current_thread() is not self._thread:
             self._thread.join()
 
     def __enter__(self) -> Self:

@@ -13,6 +13,7 @@ from eseg_zoo.errors import InputError
 from eseg_zoo.images.image import Image, tell
 from eseg_zoo.images.opening import open_image
 from eseg_zoo.labels import ilastik
+from eseg_zoo.labels.lanes import image_of
 from eseg_zoo.labels.opening import images_of
 from eseg_zoo.labels.pixels import classes_of_pixels
 from eseg_zoo.labels.readers import reader_of
@@ -137,9 +138,7 @@ def _images_said(path: Path) -> Iterator[FoundImage]:
             raise InputError(
                 f"{path}: the image of {lane.name} is not at {where}; give it too, as in eseg init IMAGE {path}"
             )
-        several = len(lane.sources) > 1
-        place = Path(lane.sources[0])
-        yield _open(place.parent if several else place, usual=lane.usual_axes)
+        yield _open(Path(image_of(lane)), usual=lane.usual_axes)
 
 
 def _same_size(one: Image, other: Image) -> bool:

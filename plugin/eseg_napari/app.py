@@ -14,11 +14,10 @@ def open_viewer(path: Path | None = None, *, axes: str | None = None, show: bool
     """Return a viewer with the window docked, and the window; `path` is opened in it."""
     import napari
 
-    from eseg_napari.widget import EsegWidget
+    from eseg_napari.menu import docked
 
     viewer = napari.Viewer(title=TITLE, show=show)
-    widget = EsegWidget(viewer)
-    viewer.window.add_dock_widget(widget, name=TITLE, area="right")
+    widget = docked(viewer)
     if path is not None:
         widget.open(path, axes=axes)
     return viewer, widget

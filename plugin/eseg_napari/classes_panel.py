@@ -89,7 +89,7 @@ class ClassesPanel(QWidget):  # type: ignore[misc]
                     item.setData(SWATCH, one.colour)
                     item.setToolTip("Double-click for another colour.")
                 elif is_name:
-                    item.setToolTip("Double-click to rename.")
+                    item.setToolTip(f"{one.name}: double-click to rename.")
                 self.table.setItem(row, column, item)
             if one.value == selected:
                 self.table.setCurrentCell(row, NAME)

@@ -27,7 +27,8 @@ class ImagePanel(QWidget):  # type: ignore[misc]
     """A list of image layers with boxes; those that are checked are the channels of the image."""
 
     changed = Signal()
-    opened = Signal()  # the button was pressed
+    opened = Signal()  # a button was pressed
+    project_opened = Signal()
 
     def __init__(self, viewer: Any):
         super().__init__()
@@ -39,16 +40,20 @@ class ImagePanel(QWidget):  # type: ignore[misc]
         self.axes.setMinimumContentsLength(10)
         self.axes.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.axes.setToolTip("What the axes of the layer are, the slowest first: t time, z depth, c channel.")
-        self.open = QPushButton("Open…")
-        self.open.setToolTip("Open an image, a project, a run.yaml or an ilastik project.")
+        self.open, self.project = QPushButton("Open file…"), QPushButton("Open project…")
+        self.open.setToolTip("Open an image, a run.yaml, or an ilastik project (.ilp).")
+        self.project.setToolTip("Go on with what was saved: choose the folder NAME_project beside the image.")
         self.facts = QLabel()
         self.facts.setWordWrap(True)
         row = QHBoxLayout()
         row.addWidget(QLabel("Axes"))
         row.addWidget(self.axes, 1)
-        row.addWidget(self.open)
+        buttons = QHBoxLayout()
+        buttons.addWidget(self.open, 1)
+        buttons.addWidget(self.project, 1)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
+        layout.addLayout(buttons)
         layout.addWidget(self.list)
         layout.addLayout(row)
         layout.addWidget(self.facts)
@@ -56,6 +61,7 @@ class ImagePanel(QWidget):  # type: ignore[misc]
         self.list.itemChanged.connect(self._checked)
         self.axes.currentIndexChanged.connect(self._tell)
         self.open.clicked.connect(self.opened.emit)
+        self.project.clicked.connect(self.project_opened.emit)
         viewer.layers.events.inserted.connect(self._inserted, position="last")
         viewer.layers.events.removed.connect(self._removed, position="last")
         for layer in viewer.layers:

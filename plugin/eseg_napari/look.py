@@ -45,6 +45,8 @@ class Maps:
 
     def sure(self, limit: float) -> NDArray[np.integer]:
         """Return the classes of pixels whose uncertainty is at most `limit`, 0 elsewhere."""
+        if limit >= 1:
+            return self.classes
         return np.where(self.uncertainty <= limit, self.classes, 0).astype(self.classes.dtype)
 
 

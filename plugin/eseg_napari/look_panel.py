@@ -5,6 +5,8 @@ from __future__ import annotations
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QCheckBox, QGridLayout, QHBoxLayout, QLabel, QPushButton, QSlider, QVBoxLayout, QWidget
 
+from eseg_napari.line import Line
+
 
 class LookPanel(QWidget):  # type: ignore[misc]
     """A button that stays down, boxes and sliders."""
@@ -22,12 +24,10 @@ class LookPanel(QWidget):  # type: ignore[misc]
         self.next.setToolTip("Go where a stroke teaches most: the model is unsure there, and has seen nothing like it.")
         self.opacity, self.sure = _slider(40), _slider(30)
         self.uncertainty = QCheckBox("Show uncertainty")
-        self.uncertainty.setToolTip("Dark is sure, bright is unsure.")
+        self.uncertainty.setToolTip("Instead of the map: dark is sure, bright is unsure.")
         self.only_sure = QCheckBox("Only where sure")
         self.only_sure.setToolTip("Hide the map where its uncertainty is above the slider's.")
-        self.line, self.place = QLabel(""), QLabel("")
-        for label in (self.line, self.place):
-            label.setWordWrap(True)
+        self.line, self.place = Line(), Line()
         row, grid = QHBoxLayout(), QGridLayout()
         row.addWidget(self.button, 1)
         row.addWidget(self.next, 1)
@@ -42,18 +42,12 @@ class LookPanel(QWidget):  # type: ignore[misc]
         layout.addLayout(grid)
         layout.addWidget(self.line)
         layout.addWidget(self.place)
-        self.place.hide()
         self.button.toggled.connect(self.toggled.emit)
         self.next.clicked.connect(self.next_wanted.emit)
         for slider in (self.opacity, self.sure):
             slider.valueChanged.connect(self.display_changed.emit)
         for box in (self.uncertainty, self.only_sure):
             box.toggled.connect(self.display_changed.emit)
-
-    def tell_place(self, text: str) -> None:
-        """Show a line on the next place; an empty one hides it."""
-        self.place.setText(text)
-        self.place.setVisible(bool(text))
 
     @property
     def limit(self) -> float:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -10,7 +12,7 @@ from qtpy.QtCore import QTimer
 
 from eseg_napari.chosen_image import ChosenImage
 from eseg_napari.image_panel import OURS
-from eseg_napari.look import Maps, Seen, View, look, seen
+from eseg_napari.look import Maps, Seen, View, seen
 from eseg_napari.look_panel import LookPanel
 from eseg_napari.painting import Painter, colormap_of
 from eseg_napari.session import Session
@@ -18,7 +20,7 @@ from eseg_napari.tasks import Task, Tasks, tell_error
 from eseg_napari.viewers import camera_of
 from eseg_zoo.errors import EsegError, InputError
 
-MAP, UNCERTAINTY = "map", "uncertainty"
+MAP, UNCERTAINTY = "map of what you see", "uncertainty"
 AFTER_MOVE = 0.25  # seconds that the view must rest before it is mapped
 # Between two maps of one view the training goes on for so many seconds, and so many times as long as a map takes.
 BETWEEN, TIMES = 1.0, 3.0
@@ -56,7 +58,7 @@ class Looker:
     def close(self) -> None:
         """Stop."""
         self._timer.stop()
-        self._give_up()
+        self.give_up()
 
     def model_changed(self) -> None:
         """Look again, as the training went on or ended."""
@@ -73,19 +75,27 @@ class Looker:
     def _toggled(self, is_on: bool) -> None:
         if is_on:
             self._shown = None
+            self._prepare()
             self._timer.start(0)
         else:
             self._timer.stop()
-            self._give_up()
+            self.give_up()
             self.panel.line.setText("")
             for layer in self._layers():
                 layer.visible = False
+
+    def _prepare(self) -> None:
+        """Have the map's layer ready while nobody paints: to make it takes tenths of a second without a GPU."""
+        chosen = self.session.chosen
+        if chosen is not None and self.painter.is_shown and self.session.has_model and not self._layers():
+            self._add_map(np.zeros((1,) * len(chosen.shape), np.uint8), chosen.placed)
 
     def _moved(self, event: Any = None) -> None:
         if self.is_on:
             self._timer.start(int(1000 * AFTER_MOVE))
 
-    def _give_up(self) -> None:
+    def give_up(self) -> None:
+        """Give up the map that is being made."""
         if self._task is not None:
             self._task.give_up()
             self._task = None
@@ -103,7 +113,7 @@ class Looker:
             wanted = (dict(part.region), self.session.model, step)
             if wanted == self._shown:
                 return
-            answer = self.session.newest_model()
+            self.session.require_model()
         except EsegError as error:
             self.panel.line.setText(str(error))
             return
@@ -112,7 +122,7 @@ class Looker:
         began = time.monotonic()
 
         def work(task: Task) -> Maps:
-            return look(answer.result(), chosen.image, chosen.axes, part, task.check)
+            return self.session.look(part, task.check)
 
         def done(maps: Maps) -> None:
             self._shown, self.maps = wanted, maps
@@ -163,27 +173,46 @@ class Looker:
         """Put maps into their layers, which lie under the strokes; the active layer stays the same."""
         placed = dict(chosen.placed)
         placed["translate"] = placed["translate"] + np.array(maps.starts) * placed["scale"]
-        active = self.viewer.layers.selection.active
-        if len(self._layers()) < 2 or self.layer.ndim != maps.classes.ndim:
-            for layer in self._layers():
-                self.viewer.layers.remove(layer)
-            about = {OURS: True}
-            self.uncertainty = self.viewer.add_image(
-                maps.uncertainty, name=UNCERTAINTY, colormap="magma", contrast_limits=(0, 1), opacity=0.6,
-                blending="translucent", metadata=about, visible=False, **placed,
-            )  # fmt: skip
-            self.layer = self.viewer.add_labels(
-                maps.classes, name=MAP, colormap=colormap_of(self.session.classes), metadata=about, **placed
-            )
-            self.layer.editable = False
-            for layer in (self.uncertainty, self.layer):
-                self.viewer.layers.move(self.viewer.layers.index(layer), self.viewer.layers.index(self.painter.layer))
-        if active is not None and active in self.viewer.layers and self.viewer.layers.selection.active is not active:
-            self.viewer.layers.selection.active = active
-        for layer in (self.layer, self.uncertainty):
+        if self.layer is None or self.layer not in self.viewer.layers or self.layer.ndim != maps.classes.ndim:
+            self._add_map(maps.classes, placed)
+        for layer in self._layers():
             if not np.array_equal(layer.translate, placed["translate"]):
                 layer.translate = placed["translate"]
         self._display()
+
+    def _add_map(self, classes: Any, placed: Any) -> None:
+        """Add the layer of the map, under the strokes; those of an image of another kind are taken out."""
+        for layer in self._layers():
+            self.viewer.layers.remove(layer)
+        with self._staying_active():
+            self.layer = self.viewer.add_labels(
+                classes, name=MAP, colormap=colormap_of(self.session.classes), metadata={OURS: True}, **placed
+            )
+            self.layer.editable = False
+            self._under(self.painter.layer, self.layer)
+
+    def _add_uncertainty(self, maps: Maps) -> None:
+        """Add the layer of the uncertainty, under the map; a layer takes a tenth of a second, so only where wanted."""
+        placed = {key: getattr(self.layer, key) for key in ("scale", "translate", "affine", "units")}
+        with self._staying_active():
+            self.uncertainty = self.viewer.add_image(
+                maps.uncertainty, name=UNCERTAINTY, colormap="magma", contrast_limits=(0, 1),
+                blending="translucent", metadata={OURS: True}, **placed,
+            )  # fmt: skip
+            self._under(self.layer, self.uncertainty)
+
+    def _under(self, above: Any, layer: Any) -> None:
+        layers = self.viewer.layers
+        if above in layers:
+            layers.move(layers.index(layer), layers.index(above))
+
+    @contextmanager
+    def _staying_active(self) -> Iterator[None]:
+        """Leave the layer that is worked on as it is."""
+        active = self.viewer.layers.selection.active
+        yield
+        if active is not None and active in self.viewer.layers:
+            self.viewer.layers.selection.active = active
 
     def show_classes(self) -> None:
         """Give the map the colours of the classes."""
@@ -192,12 +221,25 @@ class Looker:
 
     def _display(self) -> None:
         """Show of the maps what the panel says."""
-        if not self._layers() or self.maps is None:
+        if self.maps is None or self.layer is None or self.layer not in self.viewer.layers:
             return
         # Each of these draws the layer anew, which takes tens of milliseconds without a GPU: only what differs is set.
-        self.layer.data = self.maps.sure(self.panel.limit)
-        self.layer.opacity, self.layer.visible = self.panel.opacity.value() / 100, self.is_on
+        pixels, opacity = self.maps.sure(self.panel.limit), self.panel.opacity.value() / 100
+        if pixels is not self.layer.data:
+            self.layer.data = pixels
         wants_uncertainty = self.is_on and self.panel.uncertainty.isChecked()
+        wants_map = self.is_on and not wants_uncertainty
+        if self.layer.opacity != opacity:
+            self.layer.opacity = opacity
+        if self.layer.visible != wants_map:
+            self.layer.visible = wants_map
+        if wants_uncertainty and self.uncertainty not in self.viewer.layers:
+            self._add_uncertainty(self.maps)
+        if self.uncertainty is None:
+            return
         if wants_uncertainty and self.uncertainty.data is not self.maps.uncertainty:
             self.uncertainty.data = self.maps.uncertainty
-        self.uncertainty.visible = wants_uncertainty
+        if self.uncertainty.opacity != opacity:
+            self.uncertainty.opacity = opacity
+        if self.uncertainty.visible != wants_uncertainty:
+            self.uncertainty.visible = wants_uncertainty

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from eseg_napari.classes import PaintClass, of_mapping
-from eseg_napari.project import MODEL, RUN, is_ours
+from eseg_napari.project import MODEL, RUN, Project, is_ours
 from eseg_napari.strokes import Strokes
 from eseg_zoo.errors import InputError
 from eseg_zoo.images.image import Image
@@ -46,7 +47,7 @@ class Opened:
     model: Model | None = None
     dims: int = 2
     settings: dict[str, Any] = field(default_factory=dict)
-    project: Path | None = None  # folder to go on in; None for a new one
+    project: Project | None = None  # to go on in, held against other windows; None for a new one
     notes: tuple[str, ...] = ()  # what of it is not taken
 
 
@@ -106,6 +107,22 @@ def _opened(image: Image, **more: Any) -> Opened:
 
 
 def _open_run(path: Path) -> Opened:
+    """Return the first image of a run; that of a project of ours is held before it is read."""
+    if not is_ours(path):
+        return _read_run(path, None)
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        opened = _read_run(path, None)
+        return replace(opened, notes=(*opened.notes, f"{path.parent} cannot be written to: it goes on in a new folder"))
+    project = Project(path.parent)
+    project.hold()
+    try:
+        return _read_run(path, project)
+    except BaseException:
+        project.leave()
+        raise
+
+
+def _read_run(path: Path, project: Project | None) -> Opened:
     from eseg_zoo import Model
     from eseg_zoo.config import load_run
     from eseg_zoo.training.data import open_pairs
@@ -113,40 +130,47 @@ def _open_run(path: Path) -> Opened:
     run = load_run(path)
     pairs = open_pairs(run.model_copy(update={"images": run.images[:1], "labels": run.labels[:1]}))
     image, labels = pairs[0].image, pairs[0].labels
+    axes = image.axes.replace("c", "")
     classes = _classes(labels, run.colours)
-    ours = is_ours(path)
-    models = [one for one in (path.parent / MODEL if ours else None, run.out / MODEL) if one and one.is_file()]
+    strokes = strokes_of(labels, axes, classes)
+    places = [run.out, *([path.parent] if is_ours(path) else [])]
+    model = next((Model.load(one / MODEL) for one in reversed(places) if (one / MODEL).is_file()), None)
     notes = []
     if len(run.images) > 1:
         notes.append(f"{path} names {len(run.images)} images; {image.name} is shown, train on all by eseg train")
+    if project is not None:
+        project.take_for_saved(strokes.snapshot(), model)
     given = run.model_dump(mode="json", exclude_unset=True)
     return _opened(
         image,
         source=str(run.images[0]),
         classes=classes,
-        strokes=strokes_of(labels, image.axes.replace("c", ""), classes),
-        model=Model.load(models[0]) if models else None,
+        strokes=strokes,
+        model=model,
         dims=run.network.dims,
         settings={key: value for key, value in given.items() if key not in _KNOWN},
-        project=path.parent if ours else None,
+        project=project,
         notes=tuple(notes),
     )
 
 
 def _open_ilastik(path: Path) -> Opened:
     from eseg_zoo.labels import ilastik
+    from eseg_zoo.labels.lanes import image_of
 
-    lanes = [lane for lane in ilastik.read_project(path).lanes if lane.is_labelled and lane.sources]
+    lanes = [lane for lane in ilastik.read_project(path).lanes if lane.is_labelled]
     if not lanes:
         raise InputError(f"{path} has no labels: paint some in ilastik and save the project, or open its image")
     lane = lanes[0]
-    if len(lane.sources) > 1:
-        raise InputError(f"{path}: {lane.name} is a stack of {len(lane.sources)} files; save it as one TIFF")
-    image = _image(lane.sources[0], None, usual_axes=lane.usual_axes or None)
+    if not lane.exists:
+        where = lane.sources[0] if lane.sources else "an unknown place"
+        raise InputError(f"{path}: the image of {lane.name} is not at {where}; put it there, and try again")
+    source = image_of(lane)
+    image = _image(source, None, usual_axes=lane.usual_axes or None)
     axes = image.axes.replace("c", "")
     classes, strokes = read_labels(path, image, axes)
     notes = (f"{path} has {len(lanes)} images with labels; {lane.name} is shown",) if len(lanes) > 1 else ()
-    return _opened(image, source=lane.sources[0], classes=classes, strokes=strokes, notes=notes)
+    return _opened(image, source=source, classes=classes, strokes=strokes, notes=notes)
 
 
 def _classes(labels: LabelImage, colours: Any = None) -> tuple[PaintClass, ...]:

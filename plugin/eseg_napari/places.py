@@ -53,12 +53,12 @@ class NextPlaces:
         assert strokes is not None, "there is a model"
         self._found_with = self.session.model
         self.panel.next.setText("Cancel")
-        self.panel.tell_place("Looking for places…")
+        self.panel.place.setText("Looking for places…")
 
         def work(task: Task) -> list[Place]:
             def report(what: str, done: int, total: int) -> None:
                 task.check()
-                self.tasks.post(lambda: self.panel.tell_place(f"Looking for places: {done} of {total} parts"))
+                self.tasks.post(lambda: self.panel.place.setText(f"Looking for places: {done} of {total} parts"))
 
             return self.session.suggest(answer.result(), count=COUNT, report=report)
 
@@ -67,14 +67,14 @@ class NextPlaces:
             self._go(self._left.pop(0))
 
         def failed(error: Exception) -> None:
-            self.panel.tell_place("")
+            self.panel.place.setText("")
             tell_error(error)
 
         def ended() -> None:
             self._task = None
             self.panel.next.setText("Next place (N)")
             if task.is_given_up:
-                self.panel.tell_place("")
+                self.panel.place.setText("")
 
         task = self._task = self.tasks.start(work, done, failed=failed, ended=ended)
 
@@ -107,7 +107,7 @@ class NextPlaces:
         scale = float(np.abs(np.asarray(chosen.placed["scale"])[-2:]).min())
         camera.zoom = max(camera.zoom, SCREEN / (FIELD * scale))
         self._mark(pixel)
-        self.panel.tell_place(f"Here the model is unsure; it looks like {place.looks_like}. Paint what it is.")
+        self.panel.place.setText(f"Here the model is unsure; it looks like {place.looks_like}. Paint what it is.")
 
     def _mark(self, pixel: Any) -> None:
         chosen = self.session.chosen

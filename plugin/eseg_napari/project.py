@@ -17,7 +17,7 @@ from eseg_napari.chosen_image import ChosenImage
 from eseg_napari.classes import PaintClass
 from eseg_napari.strokes import Snapshot
 from eseg_zoo.errors import EsegError, OutputError
-from eseg_zoo.output import make_folder, replacing
+from eseg_zoo.output import Owner, make_folder, owning, replacing
 
 if TYPE_CHECKING:
     from eseg_zoo import Model
@@ -50,6 +50,26 @@ class Project:
         self._model: Model | None = None  # that is on disk
         self.notes: list[str] = []  # what could not be saved, one line each
         self._writing = threading.Lock()
+        self._held, self._is_left = contextlib.ExitStack(), False
+        self._owner: Owner | None = None
+
+    def hold(self) -> None:
+        """Keep other windows from writing here; raises `OutputError`, in one line, while one does."""
+        make_folder(self.folder)
+        try:
+            if self._owner is not None:
+                self._owner.require()
+                return
+        except OutputError:  # somebody has removed the lock
+            self._held.close()
+        held = owning(self.folder / RUN, by="another window", advice="close it there first")
+        self._owner = self._held.enter_context(held)
+
+    def leave(self) -> None:
+        """Let others write here; nothing is saved any more."""
+        with self._writing:
+            self._is_left = True
+            self._held.close()
 
     def save(self, state: State) -> None:
         """Bring the folder up to date; raises `OutputError` where the disk refuses it.
@@ -57,10 +77,11 @@ class Project:
         Each file, and each part of the strokes, is replaced at once: what was saved before stays until then.
         """
         with self._writing:
-            self._bring_up_to_date(state)
+            if not self._is_left:
+                self._bring_up_to_date(state)
 
     def _bring_up_to_date(self, state: State) -> None:
-        make_folder(self.folder)
+        self.hold()
         try:
             self._save_strokes(state)
             self._save_run(state)

@@ -9,13 +9,14 @@ from typing import Any
 from napari.utils.notifications import show_info
 from qtpy.QtWidgets import QFileDialog
 
+from eseg_napari.exporting import Proof
 from eseg_napari.project import free, short
 from eseg_napari.reader import read_maps
 from eseg_napari.results_panel import ZARR
 from eseg_napari.tasks import Task, tell_error
 from eseg_zoo.errors import EsegError, InputError
 
-PACKAGE = "model.zip"
+PACKAGE, MAP = "model.zip", "predicted map"
 
 
 class Results:
@@ -60,10 +61,10 @@ class Results:
             for data, about, _ in read_maps(files["classes"]):
                 is_here = session.chosen is not None and data.shape == session.chosen.shape
                 place = session.chosen.placed if is_here and session.chosen else {}
-                layer = self.widget.viewer.add_labels(data, **{**about, **place})
+                layer = self.widget.viewer.add_labels(data, **{**about, **place, "name": MAP})
                 self.widget.viewer.layers.move(self.widget.viewer.layers.index(layer), self._above_images())
                 self.widget.painter.choose(self.widget.classes.value())
-            show_info(f"The maps are in {short(out)}")
+            show_info("The maps are written")
 
         self._predicting = self._start(panel, work, done)
 
@@ -81,14 +82,18 @@ class Results:
         except EsegError as error:
             tell_error(error)
             return
-        card = panel.card()
+        card, microscopy = panel.card(), str(panel.microscopy.currentData())
 
-        def work(task: Task) -> Any:
-            return session.export(answer.result(), out, card, force=force, report=self._report(task, panel))
+        def work(task: Task) -> Proof:
+            proof: Proof = session.export(
+                answer.result(), out, card, microscopy=microscopy, force=force, report=self._report(task, panel),
+                check=task.check,
+            )  # fmt: skip
+            return proof
 
-        def done(package: Any) -> None:
+        def done(proof: Proof) -> None:
             panel.show_working(False)
-            panel.show_package(package)
+            panel.show_proof(proof)
 
         self._exporting = self._start(panel, work, done)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from qtpy.QtCore import Qt, Signal
@@ -11,7 +12,6 @@ from qtpy.QtWidgets import (
     QFormLayout,
     QHBoxLayout,
     QHeaderView,
-    QLabel,
     QLineEdit,
     QProgressBar,
     QPushButton,
@@ -21,10 +21,13 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from eseg_napari.exporting import Proof
+from eseg_napari.line import Line
 from eseg_napari.project import short
 
 # What most of the zoo's models have; any SPDX identifier can be typed.
 LICENCES = ("CC-BY-4.0", "CC0-1.0", "MIT", "BSD-3-Clause", "Apache-2.0")
+MICROSCOPY = {"electron": "em", "fluorescence": "fluorescence"}  # beginnings of the built-in templates
 ZARR, TIFF = "OME-Zarr", "OME-TIFF"
 
 
@@ -38,11 +41,10 @@ class _Working(QWidget):  # type: ignore[misc]
         super().__init__()
         self.text, self.is_working = text, False
         self.button = QPushButton(text)
-        self.bar, self.line = QProgressBar(), QLabel("")
+        self.bar, self.line = QProgressBar(), Line()
         self.bar.setTextVisible(False)
         self.bar.setMaximumHeight(8)
         self.bar.hide()
-        self.line.setWordWrap(True)
         self.line.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.button.clicked.connect(lambda: (self.cancelled if self.is_working else self.started).emit())
 
@@ -96,10 +98,17 @@ class ExportPanel(_Working):
         self.author.setPlaceholderText("who made it; several by semicolons")
         self.github.setPlaceholderText("of the first author; the zoo asks for it")
         self.data.setPlaceholderText("what was imaged, how, and where it can be had")
+        for field in (self.name, self.description, self.author, self.github, self.data):
+            field.setToolTip(field.placeholderText())
+        self.microscopy = QComboBox()
+        for text, template in MICROSCOPY.items():
+            self.microscopy.addItem(text, template)
+        self.microscopy.setToolTip("What the package's texts and tags say of the images.")
         form = QFormLayout()
         for text, field in (
             ("Name", self.name), ("Description", self.description), ("Authors", self.author),
-            ("GitHub name", self.github), ("Licence", self.licence), ("Training data", self.data),
+            ("GitHub name", self.github), ("Licence", self.licence), ("Microscopy", self.microscopy),
+            ("Training data", self.data),
         ):  # fmt: skip
             form.addRow(text, field)
         self.table = QTableWidget(0, 2)
@@ -110,8 +119,7 @@ class ExportPanel(_Working):
         header = self.table.horizontalHeader()
         header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
         header.setSectionResizeMode(1, QHeaderView.ResizeMode.Stretch)
-        self.why = QLabel("")
-        self.why.setWordWrap(True)
+        self.why = Line()
         self.table.itemSelectionChanged.connect(self._tell_why)
         self.table.hide()
         layout = QVBoxLayout(self)
@@ -135,13 +143,9 @@ class ExportPanel(_Working):
             authors[0]["github_user"] = self.github.text().strip()
         return card | ({"authors": authors} if authors else {})
 
-    def show_package(self, package: Any) -> None:
-        """Show the proof: how far each format is from the model, and what each software makes of the package."""
-        rows = [
-            (one.weights_format, "equals the model", f"no probability differs by more than {one.difference:.0e}")
-            for one in package.measured
-        ]
-        rows += [(one.consumer.name, one.outcome.text, one.why) for one in package.verdicts]
+    def show_proof(self, proof: Proof) -> None:
+        """Show how far each format is from the model, and what each software makes of the package."""
+        rows = proof.rows
         self.table.setRowCount(len(rows))
         for row, (name, result, why) in enumerate(rows):
             for column, text in enumerate((name, result)):
@@ -152,8 +156,9 @@ class ExportPanel(_Working):
         self.table.setFixedHeight(height + sum(self.table.rowHeight(row) for row in range(len(rows))))
         self.table.show()
         self.why.setText("Select a row to see why.")
-        lacking = f" For publication, state: {'; '.join(package.missing)}." if package.missing else ""
-        self.line.setText(f"{short(package.path)} passed every test.{lacking}")
+        lacking = f" For publication, state: {'; '.join(proof.missing)}." if proof.missing else ""
+        unchecked = f" {proof.unchecked}." if proof.unchecked else ""
+        self.line.setText(f"{short(Path(proof.path))} passed every test.{lacking}{unchecked}")
 
     def _tell_why(self) -> None:
         item = self.table.item(self.table.currentRow(), 0)

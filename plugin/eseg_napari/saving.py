@@ -70,6 +70,12 @@ class Saver:
         except EsegError as error:
             tell_error(error)
 
+    def leave(self) -> None:
+        """Leave the project to others; the next image has another one."""
+        if self.project is not None:
+            self.project.leave()
+        self.project = None
+
     def close(self) -> None:
         """Save no more by itself."""
         self._timer.stop()

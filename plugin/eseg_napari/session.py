@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from eseg_napari.chosen_image import ChosenImage
 from eseg_napari.classes import PaintClass, first_classes
+from eseg_napari.exporting import Proof, export_beside
 from eseg_napari.inputs import LARGEST, TrainingInputs, training_inputs
+from eseg_napari.look import Maps, Seen, look
 from eseg_napari.strokes import Snapshot, Strokes
 from eseg_zoo.errors import ConfigError, InputError, StoppedError
+from eseg_zoo.output import discard, unfinished
 
 if TYPE_CHECKING:
     from eseg_zoo import LiveProgress, LiveTraining, Model
@@ -96,6 +99,9 @@ class Session:
         if self.training is None:
             raise StoppedError("no training goes on")
         training, self.training = self.training, None
+        if training.progress.state == "reading":  # which does not end half-way, and there is no model to wait for
+            training.close(wait=False)
+            raise StoppedError("the training was stopped before its images were read")
         self.model = training.stop()
         return self.model
 
@@ -112,11 +118,36 @@ class Session:
         """
         if self.training is not None and self.is_training:
             return self.training.model()
-        if self.model is None:
-            raise InputError("there is no model yet: paint a few strokes of each class and press Train")
+        self.require_model()
         answer: Future[Model] = Future()
+        assert self.model is not None, "it is required"
         answer.set_result(self.model)
         return answer
+
+    @property
+    def has_model(self) -> bool:
+        """Whether there is a model, or one is being made."""
+        return self.model is not None or self.is_training
+
+    def require_model(self) -> None:
+        """Raise `InputError` where there is no model, and none is being made."""
+        if not self.has_model:
+            raise InputError("there is no model yet: paint a few strokes of each class and press Train")
+
+    def look(self, part: Seen, check: Callable[[], None]) -> Maps:
+        """Return the maps of a part of the image by the newest model; `check` may raise to stop it.
+
+        A training makes them itself, between two steps. Raises `InputError` where there is no model.
+        """
+        chosen, training = self._image(), self.training
+
+        def work(model: Model) -> Maps:
+            check()
+            return look(model, chosen.image, chosen.axes, part, check)
+
+        if training is not None and self.is_training:
+            return training.use_model(work).result()
+        return work(self.newest_model().result())
 
     def suggest(self, model: Model, *, count: int, report: Report) -> list[Place]:
         """Return places to label next, the best first."""
@@ -130,24 +161,34 @@ class Session:
     def predict_to(
         self, model: Model, out: Path, *, slices: str | None, uncertainty: bool, report: Report
     ) -> dict[str, Path]:
-        """Write the maps of the whole image, or of some slices, and return their files."""
-        return model.predict_to(
-            self._image().image, out, slices=slices, uncertainty=uncertainty, force=True,
-            progress=lambda step: report("predicting", step.done, step.total),
-        )  # fmt: skip
+        """Write the maps of the whole image, or of some slices, and return their files.
 
-    def export(self, model: Model, out: Path, card: Mapping[str, Any], *, force: bool, report: Report) -> Any:
-        """Write the package of a model and return what was proven of it."""
-        from eseg_export import export
+        `out` must be a name that is free: where `report` stops the work, nothing is left of it.
+        """
+        try:
+            return model.predict_to(
+                self._image().image, out, slices=slices, uncertainty=uncertainty, force=True,
+                progress=lambda step: report("predicting", step.done, step.total),
+            )  # fmt: skip
+        except StoppedError:
+            for left in (out, unfinished(out)):
+                discard(left)
+            raise
 
+    def export(
+        self, model: Model, out: Path, card: Mapping[str, Any], *, microscopy: str, force: bool, report: Report,
+        check: Callable[[], None],
+    ) -> Proof:  # fmt: skip
+        """Write the package of a model and return what was proven of it; `check` may raise to stop it."""
         steps = 0
 
-        def progress(line: str) -> None:
+        def tell(line: str) -> None:
             nonlocal steps
             steps += 1
             report(line, steps, 0)
 
-        return export(model, out, card=card, force=force, progress=progress)
+        template = f"{microscopy}{model.dims}d"
+        return export_beside(model, out, card, template=template, force=force, tell=tell, check=check)
 
     def _image(self) -> ChosenImage:
         if self.chosen is None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from napari.utils.notifications import show_error, show_info, show_warning
 from qtpy.QtCore import QEvent, QObject, Qt, QTimer
@@ -20,21 +19,18 @@ from eseg_napari.looking import Looker
 from eseg_napari.opening import Opened, open_path
 from eseg_napari.painting import Painter
 from eseg_napari.places import NextPlaces
-from eseg_napari.project import Project, short
+from eseg_napari.project import RUN, short
 from eseg_napari.results import Results
 from eseg_napari.results_panel import ExportPanel, PredictPanel
 from eseg_napari.saving import Saver
 from eseg_napari.session import Session
 from eseg_napari.strokes import Count
-from eseg_napari.tasks import Tasks, tell_error
+from eseg_napari.tasks import Task, Tasks
+from eseg_napari.trainer import Trainer
 from eseg_napari.training_panel import TrainingPanel
-from eseg_zoo.errors import EsegError, InputError, StoppedError
-
-if TYPE_CHECKING:
-    from eseg_zoo import LiveProgress
+from eseg_zoo.errors import EsegError, InputError
 
 COUNTED_AFTER = 0.4  # seconds after a stroke
-TAUGHT_AFTER = 1.5  # seconds after the last of several strokes
 LAST_CHANCE = 10.0  # seconds that a window which is closed waits for the model of its training
 
 
@@ -46,8 +42,7 @@ class EsegWidget(QWidget):  # type: ignore[misc]
         self.viewer, self.session = napari_viewer, Session()
         self.tasks = Tasks(self)
         self.counts: dict[int, Count] = {}
-        self._progress: LiveProgress | None = None
-        self._is_posted = self._is_closed = False
+        self.is_closed = False
         self.image, self.classes, self.training = ImagePanel(napari_viewer), ClassesPanel(), TrainingPanel()
         self.look, self.predict, self.export = LookPanel(), PredictPanel(), ExportPanel()
         self.painter = Painter(napari_viewer, self.choose_class)
@@ -56,14 +51,13 @@ class EsegWidget(QWidget):  # type: ignore[misc]
         self.results = Results(self)
         self.folder = QLabel()
         self.saver = Saver(self.session, self.tasks, self.folder.setText)
+        self.trainer = Trainer(self.session, self.training, self.looker, self.saver, self.tasks)
         self.folder.setWordWrap(True)
         self._lay_out()
         self._connect()
-        self._counting, self._teaching = QTimer(self), QTimer(self)
+        self._counting = QTimer(self)
         self._counting.setSingleShot(True)
-        self._teaching.setSingleShot(True)
         self._counting.timeout.connect(self._count)
-        self._teaching.timeout.connect(self._teach)
         self.tasks.start(_import_slow_modules)
         self._show_classes()
         self._image_changed()
@@ -83,7 +77,7 @@ class EsegWidget(QWidget):  # type: ignore[misc]
             column.addWidget(box)
         column.addWidget(self.folder)
         column.addStretch(1)
-        scroll = QScrollArea()
+        self._scroll = scroll = QScrollArea()
         scroll.setWidgetResizable(True)
         scroll.setFrameShape(QFrame.Shape.NoFrame)
         scroll.setWidget(inner)
@@ -91,19 +85,16 @@ class EsegWidget(QWidget):  # type: ignore[misc]
         outer.setContentsMargins(0, 0, 0, 0)
         outer.addWidget(scroll)
         scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.setMinimumWidth(inner.minimumSizeHint().width() + scroll.verticalScrollBar().sizeHint().width() + 4)
 
     def _connect(self) -> None:
         self.image.changed.connect(self._image_changed)
         self.image.opened.connect(self._ask_what_to_open)
+        self.image.project_opened.connect(self.ask_for_project)
         self.classes.selected.connect(self._paint_with)
         self.classes.renamed.connect(self._rename)
         self.classes.recoloured.connect(self._recolour)
         self.classes.added.connect(self._add_class)
         self.classes.removed.connect(self._remove_class)
-        self.training.started.connect(self.train)
-        self.training.stopped.connect(self.stop)
-        self.training.dims_changed.connect(self._set_dims)
         self.viewer.bind_key("n", lambda viewer: self.places.next(), overwrite=True)
         self.viewer.bind_key("k", lambda viewer: self.look.button.toggle(), overwrite=True)
 
@@ -111,14 +102,25 @@ class EsegWidget(QWidget):  # type: ignore[misc]
 
     def open(self, path: Path, *, axes: str | None = None) -> None:
         """Show what a path holds, and go on with what was done with it; it is read in a thread."""
+        project = self.saver.project
+        if project is not None and path.resolve() in (project.folder.resolve(), project.folder.resolve() / RUN):
+            show_info(f"{short(project.folder)} is open here")
+            return
         self.image.facts.setText(f"Opening {path}…")
-        self.tasks.start(lambda task: open_path(path, axes=axes), self.show_opened, ended=self._tell_image)
+
+        def work(task: Task) -> Opened:
+            opened = open_path(path, axes=axes)
+            if task.is_given_up and opened.project is not None:
+                opened.project.leave()
+            return opened
+
+        self.tasks.start(work, self.show_opened, ended=self._tell_image)
 
     def show_opened(self, opened: Opened) -> None:
         """Show an image that was opened, with its classes, strokes and model."""
-        self.close_training()
+        self.trainer.close()
         self.saver.save_now()
-        self.saver.project = None
+        self.saver.leave()
         self.session.strokes = self.session.painted_on = self.session.model = self.session.chosen = None
         self.session.settings = opened.settings
         layers = add_image(self.viewer, opened.image, opened.source)
@@ -128,11 +130,8 @@ class EsegWidget(QWidget):  # type: ignore[misc]
         self.training.dims.setCurrentIndex(self.training.dims.findData(opened.dims))
         self.image.check(layers, opened.axes)
         if self.session.chosen is not None and opened.model is not None:
-            self.session.model = opened.model
-            self.training.show_state(is_training=False, line=f"{_told(opened.model)} Train goes on from it.")
-        if opened.project is not None and opened.strokes is not None:
-            self.saver.project = Project(opened.project)
-            self.saver.project.take_for_saved(opened.strokes.snapshot(), opened.model)
+            self.trainer.take(opened.model)
+        self.saver.project = opened.project
         for note in opened.notes:
             show_warning(note)
         self._tell_image()
@@ -141,6 +140,19 @@ class EsegWidget(QWidget):  # type: ignore[misc]
         found, _ = QFileDialog.getOpenFileName(self, "Open an image, a run.yaml or an ilastik project")
         if found:
             self.open(Path(found))
+
+    def ask_for_project(self) -> None:
+        """Open the folder of a project that a person chooses."""
+        found = QFileDialog.getExistingDirectory(self, "Open the folder of a project")
+        if found:
+            self.open_project(Path(found))
+
+    def open_project(self, folder: Path) -> None:
+        """Go on with a project; another folder is told what a project is."""
+        if (folder / RUN).is_file():
+            self.open(folder)
+        else:
+            show_error(f"{short(folder)} is no project: it has no {RUN}. Choose a folder such as NAME_project")
 
     def _image_changed(self) -> None:
         """Take the checked layers for the image; where they do not fit, say what to do."""
@@ -161,11 +173,13 @@ class EsegWidget(QWidget):  # type: ignore[misc]
         if strokes is not None and strokes.shape != chosen.shape:
             self.saver.save_now()  # before others take their place
         if self.session.begin(chosen):
-            self.close_training()
-            self.saver.project = None
+            self.trainer.close()
+            self.saver.leave()
         assert self.session.strokes is not None, "it has an image"
         self.session.strokes.changed = self._painted
         self.painter.show(chosen, self.session.strokes, self.session.classes)
+        if self.viewer.dims.ndim == len(chosen.axes):
+            self.viewer.dims.axis_labels = tuple(chosen.axes)
         # Later, as napari makes a layer that was just added the active one after it told of it.
         self.tasks.post(self.painter.to_the_top)
         self._show_classes()
@@ -195,8 +209,7 @@ class EsegWidget(QWidget):  # type: ignore[misc]
         self.session.classes = new
         self._show_classes(selected)
         self.looker.show_classes()
-        if self.session.is_training:
-            self._teaching.start(int(1000 * TAUGHT_AFTER))
+        self.trainer.teach_soon()
 
     def _show_classes(self, selected: int | None = None) -> None:
         values = [one.value for one in self.session.classes]
@@ -246,8 +259,7 @@ class EsegWidget(QWidget):  # type: ignore[misc]
     def _painted(self) -> None:
         """Count, and let the training learn, when the hand rests."""
         self._counting.start(int(1000 * COUNTED_AFTER))
-        if self.session.is_training:
-            self._teaching.start(int(1000 * TAUGHT_AFTER))
+        self.trainer.teach_soon()
 
     def _count(self) -> None:
         strokes = self.session.strokes
@@ -260,126 +272,30 @@ class EsegWidget(QWidget):  # type: ignore[misc]
 
         self.tasks.start(lambda task: strokes.snapshot().counts(), done)
 
-    # Training
-
-    def _set_dims(self, dims: int) -> None:
-        self.session.dims = dims
-
-    def train(self) -> None:
-        """Start a training; it is looked at as soon as it is worth it."""
-        self.training.show_state(is_training=True, is_busy=True, line="Starting…")
-        self._progress = None
-
-        def failed(error: Exception) -> None:
-            self.training.show_state(is_training=False, line="")
-            tell_error(error)
-
-        def done(left_out: list[str]) -> None:
-            if self.session.is_training:  # it may have failed already
-                self.training.show_state(is_training=True)
-            self._show_progress()  # what it told before it was known here
-            if not self.session.is_training:
-                return
-            self.saver.save()
-            if left_out:
-                show_info(f"{', '.join(left_out)} has no strokes and is left out; paint some to have it learnt")
-            if not self.look.button.isChecked():
-                self.look.button.setChecked(True)
-
-        self.tasks.start(lambda task: self.session.train(self._trained), done, failed=failed)
-
-    def stop(self) -> None:
-        """End the training and keep its best model."""
-        if self.session.training is None:
-            return
-        self._teaching.stop()
-        self.training.show_state(is_training=True, is_busy=True, line="Stopping…")
-
-        def done(model: Any) -> None:
-            self.training.show_state(is_training=False, line=f"{_told(model)} Train goes on from it.")
-            self.saver.save()
-            self.looker.model_changed()
-
-        def failed(error: Exception) -> None:
-            self.training.show_state(is_training=False, line="The training was stopped before there was a model.")
-            tell_error(error)
-
-        self.tasks.start(lambda task: self.session.stop(), done, failed=failed)
-
-    def close_training(self) -> None:
-        """End the training without a model, in a thread."""
-        if self.session.training is not None:
-            self.training.show_state(is_training=False, line="")
-            self.tasks.start(lambda task: self.session.close())
-
-    def _trained(self, progress: LiveProgress) -> None:
-        """Show the newest progress soon; the training calls it in its thread, much more often than that."""
-        self._progress = progress
-        if not self._is_posted:
-            self._is_posted = True
-            self.tasks.post(self._show_progress)
-
-    def _show_progress(self) -> None:
-        self._is_posted = False
-        progress = self._progress
-        if progress is None or self.session.training is None:
-            return
-        if progress.state == "failed" and progress.error is not None:
-            self._progress = None  # it is told once
-            self.tasks.start(lambda task: self.session.close())
-            self.training.show_state(is_training=False, line="The training failed. The strokes are safe.")
-            tell_error(progress.error)
-            self.saver.save()
-            return
-        if progress.state == "stopped" or not self.training.button.isEnabled():
-            return
-        self.training.show_progress(progress)
-        if progress.is_worth_a_look:
-            self.looker.model_changed()
-
-    def _teach(self) -> None:
-        if not self.session.is_training or not self.training.button.isEnabled():
-            return
-
-        def work(task: Any) -> None:
-            answer = self.session.teach(self._trained)
-            if answer is not None:
-                answer.result()
-
-        def failed(error: Exception) -> None:
-            if not isinstance(error, StoppedError):
-                show_warning(f"The training goes on with the strokes before: {str(error).splitlines()[0]}")
-
-        self.tasks.start(work, lambda result: self.looker.labels_changed(), failed=failed)
-
     # The end
 
     def close_all(self) -> None:
         """End what runs, and save: called once, when the window closes."""
-        if self._is_closed:
+        if self.is_closed:
             return
-        self._is_closed = True
+        self.is_closed = True
         self.saver.close()
         self.looker.close()
         self.results.close()
         self.tasks.close()
         self.saver.save_now()
         if self.session.training is not None:
-            stopping = threading.Thread(target=self._stop_now, daemon=True)
-            stopping.start()
-            stopping.join(LAST_CHANCE)
+            self.trainer.stop_now(LAST_CHANCE)
             self.saver.save_now()
-
-    def _stop_now(self) -> None:
-        try:
-            self.session.stop()
-        except Exception as error:  # noqa: BLE001  there is no model then, and nobody to tell
-            tell_error(error)
+        self.saver.leave()
 
     def showEvent(self, event: Any) -> None:  # noqa: N802  Qt's name
-        """Watch the window that it is docked in, to save before that closes."""
+        """Be wide enough, and watch the window that it is docked in, to save before that closes."""
         super().showEvent(event)
         self.window().installEventFilter(self)
+        # Only now have its parts the sizes of napari's style.
+        inner, bar = self._scroll.widget(), self._scroll.verticalScrollBar()
+        self.setMinimumWidth(inner.minimumSizeHint().width() + bar.sizeHint().width())
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: N802  Qt's name
         """Save before the window closes."""
@@ -391,12 +307,6 @@ class EsegWidget(QWidget):  # type: ignore[misc]
         """Save."""
         self.close_all()
         super().closeEvent(event)
-
-
-def _told(model: Any) -> str:
-    dice = model.checkpoint.training.validation.get("mean_dice")
-    judged = "" if dice is None else f" Dice {dice:.2f} on held-out strokes."
-    return f"There is a model of {', '.join(one.name for one in model.classes)}.{judged}"
 
 
 def _import_slow_modules(task: Any) -> None:

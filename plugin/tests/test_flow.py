@@ -22,11 +22,11 @@ def test_paint_train_look_next_predict_export(
     assert {value: one.pixels for value, one in widget.counts.items()} == {
         value: int((strokes == value).sum()) for value in phantom.classes
     }
-    widget.train()
+    widget.trainer.start()
     wait(lambda: widget.looker.made > 0)
     assert widget.looker.layer.data.shape[0] == 1
     wait(lambda: widget.session.training.progress.state == "finished")
-    widget.stop()
+    widget.trainer.stop()
     wait(lambda: widget.session.model is not None)
     made = widget.looker.made
     widget.viewer.dims.set_point(0, 0.1)
@@ -42,13 +42,16 @@ def test_paint_train_look_next_predict_export(
     wait(lambda: not widget.predict.is_working)
     (folder,) = tmp_path.rglob("maps.ome.zarr")
     assert folder.is_dir()
-    found = widget.viewer.layers["maps"]
+    found = widget.viewer.layers["predicted map"]
     assert found.data.shape == phantom.image.shape
     assert set(np.unique(found.data).tolist()) <= set(phantom.classes)
     widget.export.author.setText("A. Painter")
+    widget.export.microscopy.setCurrentIndex(1)
     widget.results.export_to(tmp_path / "model.zip")
     wait(lambda: not widget.export.is_working)
     assert widget.export.table.rowCount() > 3
     with zipfile.ZipFile(tmp_path / "model.zip") as package:
         (description,) = (name for name in package.namelist() if name.endswith("rdf.yaml"))
-        assert "A. Painter" in package.read(description).decode()
+        said = package.read(description).decode()
+    assert "A. Painter" in said
+    assert "fluorescence" in said.split("tags:")[1]

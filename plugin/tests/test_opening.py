@@ -61,6 +61,31 @@ def test_its_strokes_are_shown_in_the_window(widget: Any, project: Path, wait: W
     assert int((np.asarray(widget.painter.layer.data) > 0).sum()) == 12
 
 
+def test_an_image_in_several_files_is_shown_and_gone_on_with(
+    widget: Any, phantom: Any, tmp_path: Path, wait: Wait
+) -> None:
+    names = [f"stack/plane{number}.tif" for number in (8, 9, 10)]
+    (tmp_path / "stack").mkdir()
+    for name, plane in zip(names, phantom.image, strict=True):
+        tifffile.imwrite(tmp_path / name, plane)
+    strokes = np.zeros(phantom.image.shape, np.uint8)
+    strokes[2, 5, 10:20] = 2
+    widget.open(write_project(tmp_path / "cells.ilp", ":".join(names), strokes))
+    wait(lambda: widget.session.chosen is not None)
+    np.testing.assert_array_equal(np.asarray(widget.viewer.layers["stack"].data), phantom.image)
+    widget.painter.layer.data_setitem((np.array([1]), np.array([3]), np.array([4])), 1)
+    widget.close_all()
+    again = open_path(tmp_path / "stack_project")
+    assert again.image.shape == phantom.image.shape
+    np.testing.assert_array_equal(np.argwhere(np.asarray(again.strokes) == 1), [[1, 3, 4]])
+
+
+def test_a_project_whose_image_is_gone_says_where_it_looked(tmp_path: Path) -> None:
+    lost = write_project(tmp_path / "lost.ilp", "gone.tif", np.ones((3, 8, 8), np.uint8))
+    with pytest.raises(InputError, match=r"is not at .*gone\.tif; put it there"):
+        open_path(lost)
+
+
 def test_a_project_without_labels_says_what_to_do(tmp_path: Path) -> None:
     empty = write_project(tmp_path / "empty.ilp", "em.tif", np.zeros((3, 8, 8), np.uint8))
     with pytest.raises(InputError, match="paint some in ilastik"):

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -80,15 +85,15 @@ def test_strokes_of_an_image_that_is_left_are_saved_first(widget: Any, phantom: 
     assert opened.image.shape == first.data.shape
 
 
-def test_an_image_in_no_file_is_saved_with_its_strokes(widget: Any, phantom: Any) -> None:
+def test_an_image_in_no_file_is_saved_with_its_strokes(widget: Any, phantom: Any, tmp_path: Any) -> None:
     scale = {"scale": (0.6, 0.2, 0.2), "units": ("um",) * 3}
     for name in ("nuclei", "cells"):
         widget.viewer.add_image(phantom.image, name=name, **scale)
     widget.image.check([widget.viewer.layers["nuclei"], widget.viewer.layers["cells"]], "zyx")
     widget.session.strokes[0, 3, 3:9] = 1
     widget.session.strokes[1, 3, 3:9] = 2
-    widget.saver.save_now()
-    opened = open_path(widget.saver.project.folder)
+    widget.close_all()
+    opened = open_path(tmp_path / "eseg_zoo" / "nuclei_project")
     assert (opened.image.sizes["c"], opened.image.channels) == (2, ("nuclei", "cells"))
     assert opened.image.voxel_size == pytest.approx({"z": 0.6, "y": 0.2, "x": 0.2})
     np.testing.assert_array_equal(opened.image.read()[0, 0], phantom.image)
@@ -102,7 +107,7 @@ def test_a_project_is_gone_on_with_from_its_model(
     wait(lambda: widget.session.chosen is not None)
     widget.session.settings = dict(QUICK)
     paint(widget, phantom, strokes)
-    widget.train()
+    widget.trainer.start()
     wait(lambda: widget.looker.made > 0)
     widget.close_all()  # while it trains: the model is kept too
     folder = file.parent / "em_project"
@@ -114,7 +119,7 @@ def test_a_project_is_gone_on_with_from_its_model(
     wait(lambda: again.session.model is not None)
     assert "Train goes on from it" in again.training.line.text()
     assert again.session.settings["preset"] == "small"
-    again.train()
+    again.trainer.start()
     wait(lambda: again.session.training is not None and again.session.training.progress.step > 0)
     assert again.session.training.progress.is_worth_a_look  # from random weights it is after 60 steps
     again.close_all()
@@ -130,7 +135,7 @@ def test_a_crash_of_the_training_leaves_the_strokes(
     widget.open(file)
     wait(lambda: widget.session.chosen is not None)
     paint(widget, phantom, strokes)
-    widget.train()
+    widget.trainer.start()
     wait(lambda: any("the GPU is gone" in one and "strokes are safe" in one for one in told()))
     wait(
         lambda: (
@@ -139,8 +144,9 @@ def test_a_crash_of_the_training_leaves_the_strokes(
             and not widget.saver.is_saving
         )
     )
-    np.testing.assert_array_equal(np.asarray(open_path(widget.saver.project.folder).strokes), strokes)
     wait(lambda: widget.training.button.text() == "Train")
+    widget.close_all()
+    np.testing.assert_array_equal(np.asarray(open_path(file.parent / "em_project").strokes), strokes)
 
 
 def test_another_ones_run_is_read_and_left_alone(file: Any, strokes: Any, phantom: Any) -> None:
@@ -151,6 +157,95 @@ def test_another_ones_run_is_read_and_left_alone(file: Any, strokes: Any, phanto
     assert opened.project is None
     assert opened.settings == {"seed": 3}
     np.testing.assert_array_equal(np.asarray(opened.strokes), strokes)
+
+
+def painted_project(widget: Any, file: Any, wait: Wait) -> Any:
+    """The folder of a project that the window has open."""
+    widget.open(file)
+    wait(lambda: widget.session.chosen is not None)
+    widget.painter.layer.data_setitem((np.array([1, 1]), np.array([5, 6]), np.array([7, 7])), 2)
+    widget.saver.save_now()
+    return widget.saver.project.folder
+
+
+def test_a_second_window_is_told_who_has_the_project(
+    widget: Any, file: Any, wait: Wait, make_napari_viewer: Any
+) -> None:
+    from eseg_napari.widget import EsegWidget
+
+    folder = painted_project(widget, file, wait)
+    second = EsegWidget(make_napari_viewer())
+    second.open_project(folder)
+    held = f"{folder / RUN} is being written by another window, process {os.getpid()}; close it there first"
+    wait(lambda: held in told())
+    assert second.session.strokes is None
+    widget.open_project(folder)  # its own
+    assert told()[-1] == f"~/{folder.name} is open here"
+    widget.close_all()
+    second.open_project(folder)
+    wait(lambda: second.session.strokes is not None)
+    assert second.painter.layer.data[1, 5, 7] == 2
+    second.close_all()
+
+
+def test_a_lock_that_a_crash_left_does_not_count(widget: Any, file: Any, wait: Wait) -> None:
+    folder = painted_project(widget, file, wait)
+    lock = folder / f".{RUN}.lock"
+    said = json.loads(lock.read_text("utf-8"))
+    widget.close_all()
+    assert not lock.exists()
+    with subprocess.Popen([sys.executable, "-c", ""]) as gone:
+        gone.wait()
+    lock.write_text(json.dumps(said | {"process": gone.pid}), "utf-8")
+    opened = open_path(folder)
+    assert opened.project is not None
+    assert json.loads(lock.read_text("utf-8"))["process"] == os.getpid()
+    opened.project.leave()
+    assert not lock.exists()
+
+
+def test_nothing_is_written_to_a_project_that_was_left(widget: Any, file: Any, wait: Wait) -> None:
+    folder = painted_project(widget, file, wait)
+    project = widget.saver.project
+    widget.painter.layer.data_setitem((np.array([2]), np.array([5]), np.array([7])), 1)
+    widget.saver.leave()
+    project.save(replace(widget.saver._state(), snapshot=widget.session.strokes.snapshot()))
+    assert np.asarray(open_path(folder).strokes)[2, 5, 7] == 0
+
+
+def test_a_lock_that_was_removed_is_made_again(widget: Any, file: Any, wait: Wait) -> None:
+    folder = painted_project(widget, file, wait)
+    (folder / f".{RUN}.lock").unlink()
+    widget.painter.layer.data_setitem((np.array([2]), np.array([5]), np.array([7])), 1)
+    widget.saver.save_now()
+    assert (folder / f".{RUN}.lock").is_file()
+    widget.close_all()
+    assert np.asarray(open_path(folder).strokes)[2, 5, 7] == 1
+
+
+def test_a_folder_that_is_no_project_is_told(widget: Any, tmp_path: Any) -> None:
+    widget.open_project(tmp_path)
+    assert "is no project: it has no run.yaml" in told()[-1]
+
+
+def test_a_project_is_opened_from_the_menu(
+    widget: Any, file: Any, wait: Wait, make_napari_viewer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from eseg_napari import menu
+    from eseg_napari.widget import QFileDialog
+
+    folder = painted_project(widget, file, wait)
+    widget.close_all()
+    viewer = make_napari_viewer()
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *given: str(folder))
+    docked: list[Any] = []
+    dock = menu.docked
+    monkeypatch.setattr(menu, "docked", lambda viewer: docked.append(dock(viewer)) or docked[0])
+    menu.open_project(viewer)
+    wait(lambda: docked[0].saver.project is not None)
+    assert docked[0].saver.project.folder == folder
+    assert docked[0].painter.layer.data[1, 5, 7] == 2
+    docked[0].close_all()
 
 
 def test_a_new_project_replaces_nothing(tmp_path: Any) -> None:

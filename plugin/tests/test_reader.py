@@ -23,6 +23,7 @@ from eseg_zoo.images.writers import Described
 
 CLASSES = ((1, "membrane"), (5, "cell"))
 COLOURS = ("#ff0000", "#00ff00")
+FILE = "napari/file/io_utilities"
 
 
 @pytest.fixture(params=["zarr", "tiff"])
@@ -83,7 +84,8 @@ def test_all_that_the_manifest_names_is_there() -> None:
         module, _, name = command.python_name.partition(":")
         assert hasattr(__import__(module, fromlist=[name]), name)
     used = [*(manifest.contributions.widgets or ()), *(manifest.contributions.readers or ()),
-            *(manifest.contributions.sample_data or ())]  # fmt: skip
+            *(manifest.contributions.sample_data or ()),
+            *(manifest.contributions.menus or {}).get(FILE, ())]  # fmt: skip
     assert {one.command for one in used} == set(commands)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import dask.array
@@ -21,7 +20,7 @@ def _no_notifications() -> None:
 
 def test_without_an_image_it_says_to_open_one(widget: Any, wait: Wait) -> None:
     assert "open one" in widget.image.facts.text()
-    widget.train()
+    widget.trainer.start()
     wait(lambda: any("no image is chosen" in one for one in told()))
     assert widget.training.button.text() == "Train"
 
@@ -35,10 +34,10 @@ def test_bad_images_and_too_few_strokes_say_what_to_do(widget: Any, wait: Wait) 
     widget.image.check([widget.viewer.layers["raw"], widget.viewer.layers["other"]], "zyx")
     assert "uncheck one of them" in told()[-1]
     widget.image.check([widget.viewer.layers["raw"]], "zyx")
-    widget.train()
+    widget.trainer.start()
     wait(lambda: any("nothing is painted yet" in one for one in told()))
     widget.painter.layer.data_setitem((np.array([1, 1]), np.array([5, 6]), np.array([5, 6])), 1)
-    widget.train()
+    widget.trainer.start()
     wait(lambda: any("only class 1 is painted: paint a stroke of class 2" in one for one in told()))
     widget.look.button.setChecked(True)
     wait(lambda: "there is no model yet" in widget.look.line.text())
@@ -84,46 +83,16 @@ def test_strokes_that_were_removed_by_hand_come_back(widget: Any) -> None:
 
 
 @pytest.mark.slow
-def test_everything_can_be_given_up_within_a_second(widget: Any, phantom: Any, strokes: Any, wait: Wait) -> None:
-    widget.viewer.add_image(phantom.image, name="em")
-    paint(widget, phantom, strokes)
-    widget.train()
-    wait(lambda: widget.session.training is not None)
-    widget.stop()  # while the image is read
-    wait(lambda: widget.session.training is None and widget.training.button.text() == "Train")
-    widget.train()
-    wait(lambda: widget.looker.made > 0)
-    for start, cancel, panel in (
-        (widget.results.predict, widget.results.cancel_prediction, widget.predict),
-        (lambda: widget.results.export_to(widget.results._folder() / "model.zip"), widget.results.cancel_export,
-         widget.export),
-    ):  # fmt: skip
-        start()
-        assert panel.is_working
-        began = time.monotonic()
-        cancel()
-        assert not panel.is_working
-        assert time.monotonic() - began < 1
-    widget.places.next()
-    widget.places.next()
-    wait(lambda: widget.look.next.text() == "Next place (N)")
-    assert widget.places.current is None
-    widget.stop()
-    wait(lambda: widget.session.model is not None)
-    assert not [one for one in told() if "should not happen" in one]
-
-
-@pytest.mark.slow
 def test_new_strokes_are_learnt_from_while_it_trains(widget: Any, phantom: Any, strokes: Any, wait: Wait) -> None:
     widget.session.settings = widget.session.settings | {"training": {"steps": 4000, "batch_size": 8}}
     widget.viewer.add_image(phantom.image, name="em")
     paint(widget, phantom, np.where(strokes == 4, 0, strokes))
-    widget.train()
+    widget.trainer.start()
     wait(lambda: widget.looker.made > 0)
     assert any("vesicles has no strokes" in one for one in told())
     widget.painter.layer.data_setitem(np.nonzero(strokes == 4), 4)
     wait(lambda: len(widget.session.training.model().result(60).classes) == 4)
-    widget.stop()
+    widget.trainer.stop()
     wait(lambda: widget.session.model is not None)
     assert [one.name for one in widget.session.model.classes][-1] == "vesicles"
 
@@ -132,9 +101,9 @@ def test_new_strokes_are_learnt_from_while_it_trains(widget: Any, phantom: Any, 
 def test_a_time_series_of_volumes(widget: Any, phantom: Any, strokes: Any, wait: Wait, tmp_path: Any) -> None:
     widget.viewer.add_image(np.stack([phantom.image, phantom.image[::-1]]), name="movie")
     paint(widget, phantom, np.stack([strokes, np.zeros_like(strokes)]))
-    widget.train()
+    widget.trainer.start()
     wait(lambda: widget.looker.made > 0)
-    widget.stop()
+    widget.trainer.stop()
     wait(lambda: widget.session.model is not None)
     widget.viewer.dims.set_current_step(0, 1)
     widget.viewer.dims.set_current_step(1, 2)
@@ -149,9 +118,9 @@ def test_a_volume_is_learnt_in_3d(widget: Any, phantom: Any, strokes: Any, wait:
     widget.viewer.add_image(phantom.image, name="em", scale=(0.05, 0.005, 0.005))
     paint(widget, phantom, strokes)
     widget.training.dims.setCurrentIndex(1)
-    widget.train()
+    widget.trainer.start()
     wait(lambda: widget.looker.made > 0)
-    widget.stop()
+    widget.trainer.stop()
     wait(lambda: widget.session.model is not None)
     assert widget.session.model.dims == 3
 
@@ -175,9 +144,9 @@ def test_a_dask_layer_of_100_gb_is_never_loaded(widget: Any, phantom: Any, strok
     widget.session.strokes[0, :96, :96] = strokes[0]
     widget.viewer.dims.set_current_step(0, 0)
     whole = len(read)
-    widget.train()
+    widget.trainer.start()
     wait(lambda: widget.looker.made > 0)
-    widget.stop()
+    widget.trainer.stop()
     wait(lambda: widget.session.model is not None)
     assert len(read) <= whole + 20
     assert "It covers the middle" in widget.look.line.text() or widget.looker.maps.classes.size <= 1 << 20

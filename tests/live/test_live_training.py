@@ -158,6 +158,40 @@ def test_a_training_that_has_stopped_answers_nothing_more() -> None:
     assert not any(thread.name == "eseg_zoo training" for thread in threading.enumerate())
 
 
+def test_steps_wait_for_what_is_done_with_the_model() -> None:
+    seen: list[int] = []
+
+    def work(model: Model) -> str:
+        seen.append(live.progress.step)
+        seen.append(live.progress.step)
+        return threading.current_thread().name + " " + ", ".join(one.name for one in model.classes)
+
+    with start() as live:
+        assert live.use_model(work).result(600) == "eseg_zoo training dark, bright"
+    assert seen[0] == seen[1] >= 80
+
+
+def test_a_training_that_nobody_waits_for_ends_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    reading, go_on = threading.Event(), threading.Event()
+
+    def read(*given: Any) -> Any:
+        reading.set()
+        go_on.wait()
+        raise StoppedError("enough")
+
+    monkeypatch.setattr("eseg_zoo.live.training.read_training_data", read)
+    live = start()
+    states: list[str] = []
+    try:
+        assert reading.wait(600)
+        live.close(wait=False)
+        states.append(live.progress.state)
+    finally:
+        go_on.set()
+        live.close()
+    assert [*states, live.progress.state] == ["reading", "stopped"]
+
+
 def test_a_preview_can_be_taken_back() -> None:
     with start(**SHORT) as live:
         early = live.preview({"z": 0})

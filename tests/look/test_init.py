@@ -231,6 +231,24 @@ def test_a_project_whose_image_has_moved_asks_for_it(tmp_path: Path) -> None:
     assert named(run) == (["moved.tif"], [["project.ilp"]])
 
 
+@pytest.mark.parametrize("others", [(), ("overview.tif",)])
+def test_the_image_of_a_project_may_be_a_stack_of_files(tmp_path: Path, others: tuple[str, ...]) -> None:
+    names = [f"stack/plane{number}.tif" for number in (9, 10)]
+    (tmp_path / "stack").mkdir()
+    for name in (*names, *(f"stack/{other}" for other in others)):
+        write(tmp_path / name, grey(*SHAPE[1:]), None)
+    run, _ = written(tmp_path, write_project(tmp_path / "project.ilp", ":".join(names)))
+    assert named(run) == (["plane*.tif" if others else "stack"], [["project.ilp"]])
+    assert check_run(run).summary.strokes == {"Membrane": 5, "Rest: all": 5}
+
+
+def test_a_stack_that_no_pattern_tells_says_what_to_do(tmp_path: Path) -> None:
+    for name in ("a1.tif", "a2.tif", "a3.tif"):
+        write(tmp_path / name, grey(*SHAPE[1:]), None)
+    with pytest.raises(InputError, match=r"is a stack of 2 files, from .*a1\.tif on, .* into a folder of their own"):
+        sort_files([write_project(tmp_path / "project.ilp", "a1.tif:a3.tif")])
+
+
 def test_points_with_a_class_are_labels(tmp_path: Path) -> None:
     table = tmp_path / "points.csv"
     rows = [f"{n % 2},{5 * n % 60},{3 * n % 70},{'cell' if n % 3 else 'ground'}" for n in range(30)]
