@@ -58,6 +58,7 @@ dist: .dist/tools/.ready  ## sdist and wheel in dist/, and the wheel tried in an
 
 bench: $(READY)  ## seconds and memory per megapixel of predict, the exported formats and their peers
 	$(BIN)/python benchmarks/speed.py
+	$(BIN)/python benchmarks/formats.py
 
 bench-accuracy: $(READY)  ## Dice beside a random forest and a U-Net, from 60 to 6,000 labels: DATA=folder of the VNC data
 	$(BIN)/python benchmarks/peers.py $(OPTIONS) '$(or $(DATA),$(error give DATA=folder of the VNC data))'

@@ -14,6 +14,7 @@ from eseg_export.demo.em import em_phantom
 from eseg_export.demo.strokes import sparse_strokes
 
 import unet
+from eseg_zoo.allocator import keep_freed_memory
 from eseg_zoo.api import Model
 from eseg_zoo.checkpoint import Checkpoint, Class, TrainingRecord
 from eseg_zoo.config import PRESETS, VOLUME_PRESETS, NetworkSettings
@@ -69,7 +70,8 @@ def eager(checkpoint: Checkpoint, space: tuple[int, ...]) -> tuple[Call, int]:
 
 
 def eseg_predict(checkpoint: Checkpoint, space: tuple[int, ...]) -> tuple[Call, int]:
-    """Return a call of what `eseg predict` does with one section, tile by tile."""
+    """Return a call of what `eseg predict` does with one section, tile by tile, in memory that is kept as it does."""
+    keep_freed_memory()
     axes = "c" + "zyx"[-checkpoint.dims :]
     image = open_image(_image(checkpoint, space)[0].numpy(), axes=axes)
     predictor, section = Predictor(checkpoint, device="cpu"), sections_of(image, checkpoint.dims)[0]
@@ -81,6 +83,7 @@ def predict_stack(checkpoint: Checkpoint, space: tuple[int, ...]) -> tuple[Call,
 
     It has as many cores as torch has threads, where the system can tell them to a process.
     """
+    keep_freed_memory()
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: torch.get_num_threads()])
     count = SECTIONS[checkpoint.dims]

@@ -98,9 +98,10 @@ class Predictor:
         segmenter = self.segmenter
         recognition, head = segmenter.classifier.recognition, segmenter.classifier.head
         with torch.inference_mode():
-            means, stem = recognition.means(segmenter.normalise(torch.from_numpy(padded)[None].to(self.device)))
+            pixels = segmenter.normalise(torch.from_numpy(padded)[None].to(self.device))
+            means = recognition.means(pixels)
             latents = crop_to_cells(head.column(means), segmenter.geometry, 0)
-            probabilities = segmenter.corrected(head(means, stem)).softmax(1)
+            probabilities = segmenter.corrected(head(means, recognition.details(pixels))).softmax(1)
         return probabilities[0].cpu().numpy(), latents[0].cpu().numpy()
 
     def _averaged(self, padded: NDArray[np.float32], output: Callable[[Tensor], Tensor]) -> NDArray[np.float32]:

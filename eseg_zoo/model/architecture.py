@@ -22,8 +22,9 @@ def _pooling_needs(margin: int, stride: int) -> int:
 class AxisGeometry:
     """Margins along one axis, each in pixels of its level, derived from strides (1 or 2) and kernels (odd) per level.
 
-    `features[i]`: encoder output; `latents[i]`: latent means; `merges[i]`: skip and top-down features where they meet.
-    The stem, at full resolution before the first level, has the kernel of the first level.
+    `features[i]`: encoder output; `latents[i]`: latent means; `merges[i]`: what skip and top-down
+    features need at least where they meet. The stem, at full resolution before the first level, has the kernel of the
+    first level.
     """
 
     strides: tuple[int, ...]
@@ -35,6 +36,16 @@ class AxisGeometry:
         for kernel, stride in zip(self.kernels[:-1], self.strides[1:], strict=True):
             margins.append(_upsampling_needs(margins[-1] + kernel // 2, stride))
         return tuple(margins)
+
+    @property
+    def upsampled(self) -> tuple[int, ...]:
+        """Margins of the latents of each level after upsampling, in pixels of the next finer level."""
+        return tuple(s * m for s, m in zip(self.strides, self.latents, strict=True))
+
+    @property
+    def at_the_finest(self) -> tuple[int, ...]:
+        """Margins of the latents of each level after upsampling to the finest level, in its pixels."""
+        return tuple(m * prod(self.strides[1 : level + 1]) for level, m in enumerate(self.latents))
 
     @property
     def merges(self) -> tuple[int, ...]:

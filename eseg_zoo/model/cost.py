@@ -37,12 +37,12 @@ def parameters_of(shape: Architecture) -> int:
 
 def classifier_cost(shape: Architecture, region: Sequence[int]) -> Cost:
     """Return the cost of a classifier on one patch whose region has this size in pixels, whole cells."""
-    return _sum(_classifier(shape, region))
+    return _sum([*_classifier(shape, region), _details(shape, region)])
 
 
 def training_cost(shape: Architecture, region: Sequence[int]) -> Cost:
     """Return the cost of a pass forward in training, the decoder and all that only learning needs included."""
-    return _sum([*_classifier(shape, region), *_learning(shape, region)])
+    return classifier_cost(shape, region) + _sum(list(_learning(shape, region)))
 
 
 @dataclass(frozen=True)
@@ -99,17 +99,18 @@ def _encoder(shape: Architecture, region: Sequence[int]) -> Iterator[_Layer]:
 def _way_down(shape: Architecture, region: Sequence[int]) -> Iterator[_Layer]:
     """Yield what leads from the coarsest features to the means of all latents."""
     latents, widths = shape.latents, shape.filters
-    margins, merges = (shape.geometry.per_level(of) for of in (lambda axis: axis.latents, lambda axis: axis.merges))
+    margins, upsampled = map(shape.geometry.per_level, (lambda axis: axis.latents, lambda axis: axis.upsampled))
     top, places = widths[-1], [_places(shape, region, level, margins[level]) for level in range(len(widths))]
     for inputs, outputs in ((top, top), (top, shape.classes), (shape.classes, 2 * top), (top, top), (top, latents)):
         yield _Layer(inputs, outputs, 1, places[-1])
     for level in reversed(range(len(widths) - 1)):
-        width, above = widths[level], widths[level + 1]
+        width, above, kernel = widths[level], widths[level + 1], shape.kernels[level]
+        merged = [m - k // 2 for m, k in zip(upsampled[level + 1], kernel, strict=True)]
         yield _Layer(latents, above, 1, places[level + 1])  # the latent, into the path down
         yield _Layer(above, width, 1, places[level + 1])
-        yield _Layer(width, width, 1, _places(shape, region, level, merges[level]))
-        yield _Layer(width, width, prod(shape.kernels[level]), places[level])
-        yield _Layer(width, latents, 1, places[level])
+        yield _Layer(width, width, 1, _places(shape, region, level, upsampled[level + 1]))
+        yield _Layer(width, width, prod(kernel), _places(shape, region, level, merged))
+        yield _Layer(width, latents, 1, _places(shape, region, level, merged))
 
 
 def _head(shape: Architecture, region: Sequence[int]) -> Iterator[_Layer]:
@@ -117,8 +118,18 @@ def _head(shape: Architecture, region: Sequence[int]) -> Iterator[_Layer]:
     coarse = _places(shape, region, 0, shape.geometry.per_level(lambda axis: axis.latents)[0])
     yield _Layer(len(shape.filters) * shape.latents, 2 * first, 1, coarse)
     yield _Layer(2 * first, fine, 1, coarse)
-    yield _Layer(shape.stem_filters, fine, 1, prod(region))
-    yield _Layer(fine, shape.classes, 1, prod(region))
+    yield _Layer(shape.stem_filters, fine, 1, _pixels(shape, region))
+    yield _Layer(fine, shape.classes, 1, _pixels(shape, region))
+
+
+def _details(shape: Architecture, region: Sequence[int]) -> _Layer:
+    """Return the stem once more, as the head sees it."""
+    return _Layer(shape.channels, shape.stem_filters, prod(shape.kernels[0]), _pixels(shape, region))
+
+
+def _pixels(shape: Architecture, region: Sequence[int]) -> int:
+    """Return the locations of the head at full resolution."""
+    return _places(shape, region, -1, [axis.upsampled[0] for axis in shape.geometry.axes])
 
 
 def _learning(shape: Architecture, region: Sequence[int]) -> Iterator[_Layer]:

@@ -30,10 +30,7 @@ from eseg_zoo.model.architecture import Architecture, Geometry
 
 def _crop(x: Tensor, borders: Sequence[int]) -> Tensor:
     """Return x without `borders[axis]` pixels on both sides of each spatial axis."""
-    for axis, border in enumerate(borders, start=2):
-        if border:
-            x = x.narrow(axis, border, x.shape[axis] - 2 * border)
-    return x
+    return x[(..., *(slice(border, -border) if border else slice(None) for border in borders))]
 
 
 def _difference(larger: Sequence[int], smaller: Sequence[int]) -> list[int]:
@@ -89,6 +86,7 @@ class StandardisedConvolution(nn.Module):
         self.weight = nn.Parameter(_INITIAL_SPREAD * torch.randn(outputs, inputs, *kernel))
         self.gain = nn.Parameter(torch.full((outputs, 1, *(1 for _ in kernel)), _RELU_GAIN))
         self.bias = nn.Parameter(torch.zeros(outputs))
+        self.dilation = (1,) * dims
 
     def kernel(self) -> Tensor:
         """Return the standardised weights (outputs, inputs, *kernel)."""
@@ -162,16 +160,18 @@ class BlurPool(nn.Module):
 
 
 class Upsample(nn.Module):
-    """Linear interpolation to the next finer level, cropped to the wanted margin, so no clamped border is left."""
+    """Linear interpolation to the next finer level; the outermost pixels are clamped, and whoever calls it crops them.
 
-    def __init__(self, dims: int, stride: Sequence[int], margin: Sequence[int], wanted: Sequence[int]):
+    They are cropped as late as can be: from a tensor with fewer channels, or along with what is cropped anyway.
+    """
+
+    def __init__(self, dims: int, stride: Sequence[int]):
         super().__init__()
         self.scale = [float(s) for s in stride]
         self.mode = _INTERPOLATION[dims]
-        self.border = [s * m - w for s, m, w in zip(stride, margin, wanted, strict=True)]
 
     def forward(self, x: Tensor) -> Tensor:
-        return _crop(F.interpolate(x, scale_factor=self.scale, mode=self.mode, align_corners=False), self.border)
+        return F.interpolate(x, scale_factor=self.scale, mode=self.mode, align_corners=False)
 
 
 # ------------------------------------------------------------------------------------------------- recognition
@@ -201,16 +201,18 @@ class LadderStep(nn.Module):
     def __init__(self, shape: Architecture, level: int):
         super().__init__()
         dims, filters, kernel = shape.dims, shape.filters[level], shape.kernels[level]
-        latents, coarser = shape.geometry.per_level(lambda axis: axis.latents)[level : level + 2]
-        merges = shape.geometry.per_level(lambda axis: axis.merges)[level]
-        features = shape.geometry.per_level(lambda axis: axis.features)[level]
+        latents, features, upsampled = (
+            shape.geometry.per_level(margins)[level]
+            for margins in (lambda axis: axis.latents, lambda axis: axis.features, lambda axis: axis.upsampled[1:])
+        )
         self.own, self.convolve = filters, _CONVOLVE[dims]
         self.reduce = StandardisedConvolution(dims, filters + shape.filters[level + 1], filters, [1] * dims)
         self.merge = StandardisedConvolution(dims, filters, filters, kernel)
         self.mean = pointwise(dims, filters, shape.latents)
-        self.upsample = Upsample(dims, shape.strides[level + 1], coarser, merges)
-        self.skip_border = _difference(features, merges)
-        self.latent_border = _difference(merges, latents)
+        self.upsample = Upsample(dims, shape.strides[level + 1])
+        self.skip_border = _difference(features, upsampled)
+        self.above_border = _difference(upsampled, latents)
+        self.border = _difference(self.above_border, [k // 2 for k in kernel])
 
     def forward(self, features: Tensor, top_down: Tensor) -> tuple[Tensor, Tensor]:
         """Return the evidence and the mean, of this level's features and of the path down at the next coarser level.
@@ -220,14 +222,15 @@ class LadderStep(nn.Module):
         """
         kernel, bias = _kernel(self.reduce)
         own, other = kernel[:, : self.own], kernel[:, self.own :]
-        skip = self.convolve(_crop(features, self.skip_border), own, bias)
-        reduced = skip.add_(self.upsample(self.convolve(top_down, other)))
+        pointwise = partial(self.convolve, dilation=self.reduce.dilation)
+        skip = pointwise(_crop(features, self.skip_border), own, bias)
+        reduced = skip.add_(self.upsample(pointwise(top_down, other)))
         evidence = F.relu(self.merge(F.relu(reduced, inplace=True)), inplace=True)
-        return evidence, self.mean(evidence)
+        return _crop(evidence, self.border), _crop(self.mean(evidence), self.border)
 
     def from_above(self, top_down: Tensor) -> Tensor:
         """Return the path down at this level, with its latent margin: all that p(z_i | z_>i) sees."""
-        return _crop(self.upsample(top_down), self.latent_border)
+        return _crop(self.upsample(top_down), self.above_border)
 
 
 class Recognition(nn.Module):
@@ -242,24 +245,32 @@ class Recognition(nn.Module):
         dims, filters = shape.dims, shape.filters
         widths = [shape.stem_filters, *filters]
         self.stem = _stem(dims, shape.channels, widths[0], shape.kernels[0])
-        self.stem_border = [axis.stem for axis in shape.geometry.axes]
+        self.detail_border = [axis.stem - axis.upsampled[0] for axis in shape.geometry.axes]
         self.pools = nn.ModuleList(map(partial(BlurPool, dims), widths[:-1], shape.strides))
         self.blocks = nn.ModuleList(map(partial(ResidualBlock, dims), widths[:-1], widths[1:], shape.kernels))
         self.top = TopLevel(dims, filters[-1], shape.latents, shape.classes)
         self.steps = nn.ModuleList(LadderStep(shape, level) for level in range(len(filters) - 1))  # finest first
         self.injects = nn.ModuleList(pointwise(dims, shape.latents, f) for f in filters)
 
-    def encode(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Return the stem's features, without margin, and those of each level, finest first.
+    def encode(self, x: Tensor) -> list[Tensor]:
+        """Return the features of each level, finest first.
 
         x (b, channels, *cells * stride + 2 * margin) is whole cells and their margin, normalised.
         """
-        stem = x = F.relu(self.stem(x), inplace=True)
+        x = F.relu(self.stem(x), inplace=True)
         features = []
         for pool, block in zip(self.pools, self.blocks, strict=True):
             x = block(pool(x))
             features.append(x)
-        return _crop(stem, self.stem_border), features
+        return features
+
+    def details(self, x: Tensor) -> Tensor:
+        """Return the stem's features at full resolution, with the margin that the head wants; x as in `encode`.
+
+        They are computed a second time, of fewer pixels: that is quicker than to keep them, and to copy what is not
+        the margin, as a crop of them would have to be.
+        """
+        return F.relu(self.stem(_crop(x, self.detail_border)), inplace=True)
 
     def step(self, level: int) -> LadderStep:
         """Return what leads down to a level, 0 for the finest; the coarsest is `top`."""
@@ -271,19 +282,19 @@ class Recognition(nn.Module):
         """Return the path down below a level: its evidence, and what its latent (b, latents, *cells) adds to it."""
         return F.relu(self.injects[level](latent).add_(evidence), inplace=True)
 
-    def means(self, x: Tensor) -> tuple[list[Tensor], Tensor]:
-        """Return the means of q(z_i | z_>i, x), finest first, and the stem's features; x as in `encode`.
+    def means(self, x: Tensor) -> list[Tensor]:
+        """Return the means of q(z_i | z_>i, x), finest first; x as in `encode`.
 
         Each mean (b, latents, *cells of the level with its latent margin) is given those above it: nothing is drawn.
         """
-        stem, features = self.encode(x)
+        features = self.encode(x)
         _, evidence, mean = self.top(features[-1])
         means = [mean]
         for level in reversed(range(len(self.steps))):
             top_down = self.inject(level + 1, evidence, mean)
             evidence, mean = self.step(level)(features[level], top_down)
             means.insert(0, mean)
-        return means, stem
+        return means
 
 
 class Head(nn.Module):
@@ -292,26 +303,35 @@ class Head(nn.Module):
     def __init__(self, shape: Architecture):
         super().__init__()
         dims, fine = shape.dims, 2 * shape.stem_filters
-        margins = shape.geometry.per_level(lambda axis: axis.latents)
-        self.upsamples = nn.ModuleList(map(partial(Upsample, dims), shape.strides[1:], margins[1:], margins[:-1]))
+        latents, upsampled = map(shape.geometry.per_level, (lambda axis: axis.latents, lambda axis: axis.upsampled))
+        finest = shape.geometry.per_level(lambda axis: axis.at_the_finest)
+        self.upsamples = nn.ModuleList(map(partial(Upsample, dims), shape.strides[1:]))
+        self.borders = [_difference(margin, latents[0]) for margin in finest[1:]]
         self.hidden = pointwise(dims, len(shape.filters) * shape.latents, 2 * shape.filters[0])
         self.reduce = pointwise(dims, 2 * shape.filters[0], fine)
-        self.to_pixels = Upsample(dims, shape.strides[0], margins[0], [0] * dims)
+        self.border = upsampled[0]
+        self.to_pixels = Upsample(dims, shape.strides[0])
         self.sharpen = pointwise(dims, shape.stem_filters, fine)
         self.classify = pointwise(dims, fine, shape.classes)
 
-    def forward(self, means: list[Tensor], stem: Tensor) -> Tensor:
+    def forward(self, means: list[Tensor], details: Tensor) -> Tensor:
         """Return logits (b, classes, *pixels of the cells) from the means, finest first, and the stem's features."""
+        return _crop(self.bordered(means, details), self.border)
+
+    def bordered(self, means: list[Tensor], details: Tensor) -> Tensor:
+        """Return the logits with `border` pixels around the cells, of which interpolation has clamped the outermost."""
         coarse = self.to_pixels(self.reduce(F.relu(self.hidden(self.column(means)), inplace=True)))
-        logits: Tensor = self.classify(F.relu(self.sharpen(stem).add_(coarse), inplace=True))
+        logits: Tensor = self.classify(F.relu(self.sharpen(details).add_(coarse), inplace=True))
         return logits
 
     def column(self, means: list[Tensor]) -> Tensor:
         """Return the means of all levels at the finest level's locations, (b, levels * latents, *its cells)."""
-        column = means[-1]
-        for upsample, mean in zip(reversed(self.upsamples), reversed(means[:-1]), strict=True):
-            column = torch.cat([mean, upsample(column)], 1)
-        return column
+        column = [means[0]]
+        for level, mean in enumerate(means[1:]):
+            for upsample in reversed(self.upsamples[: level + 1]):
+                mean = upsample(mean)
+            column.append(_crop(mean, self.borders[level]))
+        return torch.cat(column, 1)
 
 
 class Classifier(nn.Module):
@@ -325,8 +345,12 @@ class Classifier(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits (b, classes, *cells * stride) of x (b, channels, *cells * stride + 2 * margin)."""
-        logits: Tensor = self.head(*self.recognition.means(x))
+        logits: Tensor = self.head(self.recognition.means(x), self.recognition.details(x))
         return logits
+
+    def bordered(self, x: Tensor) -> Tensor:
+        """Return the logits with the head's border: for a caller who crops them anyway."""
+        return self.head.bordered(self.recognition.means(x), self.recognition.details(x))
 
 
 # --------------------------------------------------------------------------------------------- whole images
@@ -387,6 +411,12 @@ class DenseSegmenter(nn.Module):
             image = image.index_select(axis, reflection_index(length, geometry.margin, after, image.device))
         return image
 
+    def cropped(self, cells: Tensor, image: Tensor) -> Tensor:
+        """Return what of whole cells, which `reflect` completed, lies in the image."""
+        for axis in range(2, image.dim()):
+            cells = cells.narrow(axis, 0, image.shape[axis])
+        return cells
+
     def logits(self, padded: Tensor) -> Tensor:
         """Return class-balanced logits (b, classes, *cells * stride) of a raw image that already has its margin.
 
@@ -405,10 +435,7 @@ class DenseSegmenter(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Return class probabilities of every pixel of a raw image of any size."""
-        probabilities = self.probabilities(self.reflect(image))
-        for axis in range(2, image.dim()):
-            probabilities = probabilities.narrow(axis, 0, image.shape[axis])
-        return probabilities
+        return self.cropped(self.probabilities(self.reflect(image)), image)
 
 
 def fold_standardisation(module: nn.Module) -> None:

@@ -51,7 +51,7 @@ class HVAE(nn.Module):
     def forward(self, x: Tensor, generator: torch.Generator | None = None) -> Generation:
         """Infer with sampled latents and reconstruct; x is (b, channels, *region + 2 * margin), normalised."""
         recognition, coarsest = self.classifier.recognition, len(self.ladder_priors)
-        stem, features = recognition.encode(x)
+        features = recognition.encode(x)
         class_logits, evidence, mean = recognition.top(features[coarsest])
         posteriors = [self._posterior(coarsest, evidence, mean)]
         priors: list[Gaussian] = []
@@ -63,7 +63,7 @@ class HVAE(nn.Module):
             posteriors.insert(0, self._posterior(level, evidence, mean))
             top_down = recognition.inject(level, evidence, posteriors[0].sample(generator))
         return Generation(
-            logits=self.classifier.head([q.mean for q in posteriors], stem),
+            logits=self.classifier.head([q.mean for q in posteriors], recognition.details(x)),
             class_logits=self._cells(class_logits, coarsest),
             posteriors=[
                 Gaussian(self._cells(q.mean, level), self._cells(q.log_variance, level))
@@ -80,7 +80,7 @@ class HVAE(nn.Module):
         what is seen around them, as in `forward`.
         """
         recognition, coarsest = self.classifier.recognition, len(self.ladder_priors)
-        _, features = recognition.encode(x)
+        features = recognition.encode(x)
         _, evidence, mean = recognition.top(features[coarsest])
         component, everywhere = self.mixture.components, (None, slice(None), *(None for _ in mean.shape[2:]))
         parameters = (p[label][everywhere].expand_as(mean) for p in (component.mean, component.log_variance))

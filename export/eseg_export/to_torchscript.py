@@ -10,21 +10,21 @@ from zipfile import ZipFile, ZipInfo
 import torch
 from bioimageio.spec.model.v0_5 import TorchscriptWeightsDescr, Version
 from bioimageio.spec.utils import get_sha256
+from torch import Tensor, nn
 
-from eseg_export.tracing import example_image, folded_segmenter, known_warnings
+from eseg_export.in_tiles import InTiles
+from eseg_export.tracing import Part, example_image, folded_segmenter, known_warnings
 from eseg_zoo.checkpoint import Checkpoint
+from eseg_zoo.inference.network import prepare
+from eseg_zoo.model.dense import DenseSegmenter
 
 _COUNTED = b"___torch_mangle_"
 
 
 def to_torchscript(checkpoint: Checkpoint, folder: Path) -> TorchscriptWeightsDescr:
     """Write the network into `folder`, traced and frozen; return its description."""
-    # Traced and frozen, never scripted: a scripted interpolate of torch 2.13 does not load in torch 2.5.
     with known_warnings(), torch.no_grad():
-        traced = torch.jit.trace(  # type: ignore[no-untyped-call]
-            folded_segmenter(checkpoint), example_image(checkpoint), check_trace=False
-        )
-        frozen = torch.jit.freeze(traced)
+        frozen = torch.jit.freeze(_network(checkpoint))
         file = BytesIO()
         torch.jit.save(frozen, file)
     weights = folder / "weights.pt"
@@ -34,8 +34,38 @@ def to_torchscript(checkpoint: Checkpoint, folder: Path) -> TorchscriptWeightsDe
         sha256=get_sha256(weights),
         parent="pytorch_state_dict",
         pytorch_version=Version(torch.__version__.split("+")[0]),
-        comment="Traced and frozen; weight standardisation folded into the convolutions.",
+        comment="Traced and frozen; weight standardisation and the correction folded into the convolutions.",
     )
+
+
+def _network(checkpoint: Checkpoint) -> torch.jit.ScriptModule:
+    """Return the network; it is traced, because a scripted interpolate of torch 2.13 does not load in torch 2.5.
+
+    For planes the loop over tiles around it is scripted, in operations that have not changed since torch 1.13. Volumes
+    are computed whole: in tiles so small that they were quicker, most of what is computed would be margin.
+    """
+    segmenter, image = prepare(folded_segmenter(checkpoint), torch.device("cpu")), example_image(checkpoint)
+    if checkpoint.dims == 3:
+        return _traced(Part(segmenter, _whole), image)
+    reflect, probabilities = Part(segmenter, DenseSegmenter.reflect), Part(segmenter, _probabilities)
+    tiles = InTiles(_traced(reflect, image), _traced(probabilities, segmenter.reflect(image)), checkpoint.architecture)
+    scripted: torch.jit.ScriptModule = torch.jit.script(tiles.eval())
+    return scripted
+
+
+def _probabilities(segmenter: DenseSegmenter, padded: Tensor) -> Tensor:
+    return segmenter.logits(padded).softmax(1)
+
+
+def _whole(segmenter: DenseSegmenter, image: Tensor) -> Tensor:
+    return segmenter.cropped(_probabilities(segmenter, segmenter.reflect(image)), image)
+
+
+def _traced(module: nn.Module, image: Tensor) -> torch.jit.ScriptModule:
+    traced: torch.jit.ScriptModule = torch.jit.trace(  # type: ignore[no-untyped-call]
+        module.eval(), image, check_trace=False
+    )
+    return traced
 
 
 def _plain(archive: bytes) -> bytes:

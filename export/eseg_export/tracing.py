@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from eseg_zoo.checkpoint import Checkpoint
 from eseg_zoo.model.dense import DenseSegmenter, fold_standardisation
-
-_CHANNELS_LAST = {2: torch.channels_last, 3: torch.channels_last_3d}
 
 # Each of them is about a choice that this package makes on purpose.
 _KNOWN = (
@@ -32,11 +30,31 @@ def known_warnings() -> Iterator[None]:
 
 
 def folded_segmenter(checkpoint: Checkpoint) -> DenseSegmenter:
-    """Return the inference network with its standardisation folded and its weights channels-last, both for speed."""
+    """Return the inference network with what can be folded into its convolutions folded, for speed.
+
+    That is their standardisation, and the correction: its `logits` are corrected, and `corrected` changes nothing.
+    """
     segmenter = checkpoint.segmenter().requires_grad_(False)
     fold_standardisation(segmenter)
-    segmenter.to(memory_format=_CHANNELS_LAST[checkpoint.dims])  # type: ignore[call-overload]
+    classify = segmenter.classifier.head.classify
+    assert isinstance(classify.weight, Tensor)
+    assert isinstance(classify.bias, Tensor)
+    classify.weight.div_(segmenter.temperature)
+    classify.bias.div_(segmenter.temperature).add_(segmenter.log_prior_shift.flatten())
+    segmenter.temperature.fill_(1)
+    segmenter.log_prior_shift.fill_(0)
     return segmenter
+
+
+class Part(nn.Module):
+    """A function of a segmenter and an image, as a module that can be traced."""
+
+    def __init__(self, segmenter: DenseSegmenter, function: Callable[[DenseSegmenter, Tensor], Tensor]):
+        super().__init__()
+        self.segmenter, self.function = segmenter, function
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.function(self.segmenter, image)
 
 
 def example_image(checkpoint: Checkpoint) -> Tensor:

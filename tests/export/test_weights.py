@@ -29,19 +29,20 @@ SIZES: dict[int, list[tuple[int, ...]]] = {
 }
 
 
+Written = tuple[Checkpoint, WeightsDescr]
+
+
 @pytest.fixture(scope="module", params=[(2, 1), (2, 2), (3, 1)], ids=["2d", "2d-two-channels", "3d"])
 def written(
     request: pytest.FixtureRequest, make_checkpoint: MakeCheckpoint, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Checkpoint, WeightsDescr]:
+) -> Written:
     dims, channels = request.param
     checkpoint = make_checkpoint(dims, channels=channels)
     return checkpoint, write_weights(checkpoint, tmp_path_factory.mktemp("weights"))
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_each_format_equals_the_checkpoint_at_awkward_sizes(
-    written: tuple[Checkpoint, WeightsDescr], name: SupportedWeightsFormat
-) -> None:
+def test_each_format_equals_the_checkpoint_at_awkward_sizes(written: Written, name: SupportedWeightsFormat) -> None:
     checkpoint, weights = written
     segmenter = checkpoint.segmenter()
     generator = torch.Generator().manual_seed(3)
@@ -54,7 +55,7 @@ def test_each_format_equals_the_checkpoint_at_awkward_sizes(
             assert (found - expected).abs().max() <= TOLERANCE, space
 
 
-def test_the_weights_do_not_say_where_the_code_was_installed(written: tuple[Checkpoint, WeightsDescr]) -> None:
+def test_the_weights_do_not_say_where_the_code_was_installed(written: Written) -> None:
     _, weights = written
     installed = str(Path(dense.__file__).parent).encode()
     for name in FORMATS:
@@ -82,6 +83,18 @@ def test_onnx_is_readable_by_oldload_runtimes(exported: Exported) -> None:
     assert not any(node.op_type == "BatchNormalization" for node in model.graph.node)
 
 
+def test_onnx_crops_all_axes_at_once_and_takes_no_softmax_at_full_resolution(written: Written) -> None:
+    checkpoint, weights = written
+    assert weights.onnx is not None
+    graph = onnx.load(str(weights.onnx.source)).graph
+    crops = [node for node in graph.node if node.op_type == "Slice"]
+    assert len(crops) > checkpoint.dims
+    made_by_crops = {node.output[0] for node in crops}
+    assert not [node.name for node in crops if node.input[0] in made_by_crops]
+    assert sum(node.op_type == "Softmax" for node in graph.node) == 1, "that of the coarsest level"
+    assert graph.node[-1].op_type == "Div"
+
+
 def test_onnx_leaves_batch_and_space_free(exported: Exported) -> None:
     session = onnxruntime.InferenceSession(exported.folder / "weights.onnx", providers=["CPUExecutionProvider"])
     assert session.get_inputs()[0].shape == ["batch", 1, "y", "x"]
@@ -97,7 +110,7 @@ def test_torchscript_is_frozen_and_folded(exported: Exported) -> None:
 @pytest.mark.parametrize("weights_format", ["torchscript", "onnx"])
 def test_a_comment_says_what_was_folded(exported: Exported, weights_format: str) -> None:
     comment = exported.rdf["weights"][weights_format]["comment"]
-    assert "weight standardisation folded into the convolutions" in comment.lower()
+    assert "weight standardisation and the correction folded into the convolutions" in comment.lower()
 
 
 def test_state_dict_loads_without_code_and_holds_every_weight(exported: Exported, checkpoint: Checkpoint) -> None:

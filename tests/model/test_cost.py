@@ -46,4 +46,5 @@ def test_a_layer_returns_its_channels_at_each_place() -> None:
     sides = {"stem": 8 + 2 * 7, "pooled": 4 + 2 * 3, "between": 4 + 2 * 2, "features": 4 + 2 * 1}
     channels = {"stem": 4, "pooled": 4, "between": 4, "features": 4 + (4 + 2 + 8 + 4 + 2) + (8 + 8)}
     inner = sum(channels[name] * side**2 for name, side in sides.items())
-    assert classifier_cost(shape, (8, 8)).values == inner + (8 + 2) * 8 * 8
+    # Upsampled, the place around them is two pixels, where the head has the stem once more.
+    assert classifier_cost(shape, (8, 8)).values == inner + (4 + 8 + 2) * (8 + 2 * 2) ** 2
