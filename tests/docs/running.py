@@ -34,7 +34,13 @@ def check_settings(block: Block, folder: Path) -> None:
     """Take settings that stand alone into a run, which refuses unknown keys and wrong values."""
     given = yaml.safe_load(block.text)
     assert isinstance(given, dict), f"{block.place} is no mapping"
-    run = {"images": "raw.tif", "labels": "strokes.tif", "classes": {1: "a", 2: "b"}, "preset": "small", "out": "runs/a"}
+    run = {
+        "images": "raw.tif",
+        "labels": "strokes.tif",
+        "classes": {1: "a", 2: "b"},
+        "preset": "small",
+        "out": "runs/a",
+    }
     Run.checked({**run, **given}, folder / "run.yaml")
 
 

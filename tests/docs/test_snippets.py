@@ -22,7 +22,9 @@ def test_the_blocks_of_a_page_run_in_order_as_they_are_written(page: Path, reade
 
 def test_every_block_runs_or_says_why_not() -> None:
     unknown = [block.place for page in PAGES for block in blocks_of(page) if block.kind == "unknown"]
-    assert unknown == [], "give the block a language that runs, `text` for output, or <!-- not run: REASON --> before it"
+    assert unknown == [], (
+        "give the block a language that runs, `text` for output, or <!-- not run: REASON --> before it"
+    )
 
 
 def test_the_reasons_say_something() -> None:
