@@ -84,8 +84,9 @@ def draw(scene: Scene) -> Figure:
     grey = (255 * composite(scene.image[None])[crop]).astype(np.uint8)
     middle = crop[1].start + SIDE // 2
     halves = np.concatenate([scene.onnx[..., :middle], scene.torchscript[..., middle:]], -1)
+    painted = with_strokes(grey, labels, scene.colours)
     panels = [
-        ("Paint strokes", with_strokes(grey, labels, scene.colours), f"{100 * (labels >= 0).mean():.2f} % of these pixels"),
+        ("Paint strokes", painted, f"{100 * (labels >= 0).mean():.2f} % of these pixels"),
         ("Train: a map of everything", coloured(scene.model, scene.colours)[crop], "a class for every pixel"),
         ("Export: the same map", coloured(halves, scene.colours)[crop],
          f"probabilities differ by at most {scene.difference:.0e}"),
@@ -142,6 +143,7 @@ def save(figure: Figure, path: Path) -> None:
 
 
 def main() -> None:
+    """Draw it out of a demo's folder."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("demo", type=Path, help="the folder that make demo left")
     save(draw(scene_of(parser.parse_args().demo)), PICTURE)

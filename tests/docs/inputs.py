@@ -11,11 +11,10 @@ import tifffile
 import zarr
 from eseg_export.demo.em import CYTOPLASM, VESICLES, em_phantom
 from eseg_export.demo.strokes import sparse_strokes
+from labels.ilastik_project import PaintedImage, write_project
 from numpy.typing import NDArray
 from ome_zarr.writer import write_image
 from roifile import ROI_TYPE, ImagejRoi, roiwrite
-
-from labels.ilastik_project import PaintedImage, write_project
 
 SHAPE = 14, 160, 160  # z, y, x
 LABELLED = 12  # slices with strokes, from the first

@@ -17,6 +17,9 @@ RUN = ("bash", "python")
 SETTINGS = "yaml"
 SHOWN = ("text", "mermaid")  # output, drawings: nothing that a reader types
 
+# The beginning of a command, but not of the line in a --help that says how it is used.
+_PROGRAMS = r"(?:eseg(?:-\w+)?|pip|python3?|make|git|bioimageio)"
+_COMMAND = re.compile(rf"^(?:\$ )?{_PROGRAMS}(?: (?!.*\[OPTIONS\])|$)", re.MULTILINE)
 _MARK = re.compile(r"<!--\s*not run:\s*(?P<reason>.*?)\s*-->")
 _FENCE = re.compile(r"(?P<indent> *)```(?P<language>[\w+-]*)(?P<more>.*)")
 _TITLE = re.compile(r'title="(?P<title>[^"]+)"')
@@ -47,6 +50,8 @@ class Block:
             return "marked"
         if self.title:
             return "file"
+        if self.language == "text" and _COMMAND.search(self.text):
+            return "unknown"  # a command that nobody would run
         kinds = {SETTINGS: "settings", **dict.fromkeys(RUN, "run"), **dict.fromkeys(SHOWN, "shown")}
         return kinds.get(self.language, "unknown")
 

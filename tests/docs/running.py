@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -44,12 +43,11 @@ def check_settings(block: Block, folder: Path) -> None:
     Run.checked({**run, **given}, folder / "run.yaml")
 
 
-def environment(more: Mapping[str, str] = {}) -> dict[str, str]:  # noqa: B006 never written to
+def environment() -> dict[str, str]:
     """Return the environment of a reader: the programs of this Python, small presets, no screen."""
     programs = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    return {
-        **os.environ, "PATH": programs, "PYTHONPATH": str(PRESETS), "MPLBACKEND": "Agg", "OMP_NUM_THREADS": "1", **more,
-    }  # fmt: skip
+    own = {"PATH": programs, "PYTHONPATH": str(PRESETS), "MPLBACKEND": "Agg", "OMP_NUM_THREADS": "1"}
+    return {**os.environ, **own}
 
 
 def run_python(text: str, folder: Path) -> subprocess.CompletedProcess[Any]:

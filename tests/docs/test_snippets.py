@@ -36,8 +36,8 @@ def test_blocks_are_found_with_their_language_title_and_reason(tmp_path: Path, m
     monkeypatch.setattr("docs.pages.ROOT", tmp_path)
     page = tmp_path / "page.md"
     page.write_text(
-        '```yaml title="run.yaml"\na: 1\n```\n<!-- not run: it needs a cluster -->\n\n    ```bash\n    sbatch a.sh\n    ```\n'
-        "text\n```\nls\n```\n",
+        '```yaml title="run.yaml"\na: 1\n```\n<!-- not run: it needs a cluster -->\n\n'
+        "    ```bash\n    sbatch a.sh\n    ```\ntext\n```\nls\n```\n",
         encoding="utf-8",
     )
     assert blocks_of(page) == [
@@ -46,6 +46,15 @@ def test_blocks_are_found_with_their_language_title_and_reason(tmp_path: Path, m
         Block("page.md", 10, "", "", "ls\n", ""),
     ]
     assert [block.kind for block in blocks_of(page)] == ["file", "marked", "unknown"]
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [("eseg train run.yaml\n", "unknown"), ("$ make demo\n", "unknown"), ("pip install .\n", "unknown"),
+     ("eseg train [OPTIONS] RUN\n", "shown"), ("raw.tif: 14 slices, made of planes\n", "shown")],
+)  # fmt: skip
+def test_a_command_is_no_output(text: str, kind: str) -> None:
+    assert Block("page.md", 1, "text", "", text, "").kind == kind
 
 
 @pytest.mark.parametrize("text", ["exit 3\n", "false | true\n", "eseg settings training.stepz\n"])
