@@ -74,7 +74,7 @@ def write_geojson(path: Path, plane: Values) -> None:
 
 def write_rois(path: Path, strokes: Values) -> None:
     """Write the strokes as a set of the ROI Manager: freehand lines that are named after their class."""
-    rois = []
+    rois = list[ImagejRoi]()
     for z, plane in enumerate(strokes):
         for value, line in lines_of(plane):
             roi = ImagejRoi.frompoints([(x, y) for y, x in line], name=f"{NAMES[value]}-{len(rois)}", position=z + 1)
