@@ -16,11 +16,18 @@ from numpy.typing import NDArray
 from ome_zarr.writer import write_image
 from roifile import ROI_TYPE, ImagejRoi, roiwrite
 
+from conftest import random_checkpoint
+
 SHAPE = 14, 160, 160  # z, y, x
 LABELLED = 12  # slices with strokes, from the first
 NAMES = {1: "membrane", 2: "cytoplasm", 3: "mitochondrion"}
 COLOURS = {1: (230, 159, 0), 2: (86, 180, 233), 3: (0, 158, 115)}
 VOXEL = {"z": 0.05, "y": 0.005, "x": 0.005}  # micrometres
+GIVEN = {
+    "run.yaml": "images: raw.tif\nlabels: strokes.tif\n"
+    "classes: {1: membrane, 2: cytoplasm, 3: mitochondrion}\npreset: small\nout: runs/first\n",
+    "card.yaml": "name: Neurons\nauthors: [{name: Jane Doe}]\nlicense: CC-BY-4.0\n",
+}
 Values = NDArray[np.uint8]
 
 
@@ -38,6 +45,14 @@ def write_inputs(folder: Path) -> None:
     write_rois(folder / "RoiSet.zip", strokes)
     write_labkit(folder / "raw.tif.labeling", strokes)
     write_zarr(folder / "volume.ome.zarr", phantom.image.astype(np.uint8))
+
+
+def write_given(folder: Path, name: str) -> None:
+    """Write a file that is made on one page and taken as given on another."""
+    if name == "model.pt":
+        random_checkpoint(2).save(folder / name)
+    else:
+        (folder / name).write_text(GIVEN[name], encoding="utf-8")
 
 
 def write_tiff(path: Path, values: Values) -> None:

@@ -21,6 +21,7 @@ SHOWN = ("text", "mermaid")  # output, drawings: nothing that a reader types
 _PROGRAMS = r"(?:eseg(?:-\w+)?|pip|python3?|make|git|bioimageio)"
 _COMMAND = re.compile(rf"^(?:\$ )?{_PROGRAMS}(?: (?!.*\[OPTIONS\])|$)", re.MULTILINE)
 _MARK = re.compile(r"<!--\s*not run:\s*(?P<reason>.*?)\s*-->")
+_GIVEN = re.compile(r"<!--\s*given:\s*(?P<names>.*?)\s*-->")
 _FENCE = re.compile(r"(?P<indent> *)```(?P<language>[\w+-]*)(?P<more>.*)")
 _TITLE = re.compile(r'title="(?P<title>[^"]+)"')
 _LINK = re.compile(r"(?<!\\)\]\((?P<target>[^()\s]+(?:\([^()\s]*\))?)(?:\s+\"[^\"]*\")?\)")
@@ -79,6 +80,13 @@ def blocks_of(page: Path) -> list[Block]:
         blocks.append(Block(name_of(page), number + 1, opened["language"], title, text, reason))
         number = end + 1
     return blocks
+
+
+def given_of(page: Path) -> list[str]:
+    """Return the files that a page takes as made on others, from `<!-- given: run.yaml model.pt -->`."""
+    return [
+        name for line in _prose(page) if (found := _GIVEN.fullmatch(line.strip())) for name in found["names"].split()
+    ]
 
 
 def links_of(page: Path) -> list[str]:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from docs.pages import PAGES, SETTINGS, Block, blocks_of, name_of
+from docs.inputs import write_given
+from docs.pages import PAGES, SETTINGS, Block, blocks_of, given_of, name_of
 from docs.running import check_settings, run_block
 from eseg_zoo.errors import ConfigError
 
@@ -16,6 +17,8 @@ WITH_BLOCKS = [page for page in PAGES if any(block.kind in {"run", "settings"} f
 @pytest.mark.slow
 @pytest.mark.parametrize("page", WITH_BLOCKS, ids=name_of)
 def test_the_blocks_of_a_page_run_in_order_as_they_are_written(page: Path, reader: Path) -> None:
+    for name in given_of(page):
+        write_given(reader, name)
     for block in blocks_of(page):
         run_block(block, reader)
 
@@ -37,7 +40,7 @@ def test_blocks_are_found_with_their_language_title_and_reason(tmp_path: Path, m
     page = tmp_path / "page.md"
     page.write_text(
         '```yaml title="run.yaml"\na: 1\n```\n<!-- not run: it needs a cluster -->\n\n'
-        "    ```bash\n    sbatch a.sh\n    ```\ntext\n```\nls\n```\n",
+        "    ```bash\n    sbatch a.sh\n    ```\n<!-- given: run.yaml model.pt -->\n```\nls\n```\n",
         encoding="utf-8",
     )
     assert blocks_of(page) == [
@@ -45,6 +48,7 @@ def test_blocks_are_found_with_their_language_title_and_reason(tmp_path: Path, m
         Block("page.md", 6, "bash", "", "sbatch a.sh\n", "it needs a cluster"),
         Block("page.md", 10, "", "", "ls\n", ""),
     ]
+    assert given_of(page) == ["run.yaml", "model.pt"]
     assert [block.kind for block in blocks_of(page)] == ["file", "marked", "unknown"]
 
 
