@@ -37,7 +37,8 @@ def write_inputs(folder: Path) -> None:
     dense = np.where(phantom.truth == VESICLES, CYTOPLASM, phantom.truth)
     strokes = np.zeros(SHAPE, np.uint8)
     strokes[:LABELLED] = sparse_strokes(dense[:LABELLED], fraction=0.01, rng=np.random.default_rng(1))
-    for name, values in {"raw": phantom.image, "strokes": strokes, "dense": dense}.items():
+    volumes = {"raw": phantom.image, "image": phantom.image, "strokes": strokes, "dense": dense}
+    for name, values in volumes.items():
         write_tiff(folder / f"{name}.tif", values.astype(np.uint8))
     write_tiff(folder / "slide.tif", phantom.image[0].astype(np.uint8))
     write_ilastik(folder / "neurons.ilp", strokes)
