@@ -66,5 +66,12 @@ def _run(block: Block, folder: Path) -> None:
 
 def _call(program: list[str], text: str, folder: Path) -> subprocess.CompletedProcess[Any]:
     return subprocess.run(
-        program, input=text, cwd=folder, env=environment(), capture_output=True, text=True, timeout=SECONDS, check=False
+        program,
+        input=text,
+        cwd=folder,
+        env=environment(),
+        capture_output=True,
+        encoding="utf-8",
+        timeout=SECONDS,
+        check=False,
     )

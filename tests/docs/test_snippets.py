@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ WITH_BLOCKS = [page for page in PAGES if any(block.kind in {"run", "settings"} f
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="the commands of the pages are for bash")
 @pytest.mark.parametrize("page", WITH_BLOCKS, ids=name_of)
 def test_the_blocks_of_a_page_run_in_order_as_they_are_written(page: Path, reader: Path) -> None:
     for name in given_of(page):
@@ -61,6 +63,7 @@ def test_a_command_is_no_output(text: str, kind: str) -> None:
     assert Block("page.md", 1, "text", "", text, "").kind == kind
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="the commands of the pages are for bash")
 @pytest.mark.parametrize("text", ["exit 3\n", "false | true\n", "eseg settings training.stepz\n"])
 def test_a_block_that_fails_is_told_with_its_place(text: str, tmp_path: Path) -> None:
     with pytest.raises(AssertionError, match=r"page\.md:7 ended with"):
