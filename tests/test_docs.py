@@ -1,26 +1,11 @@
-"""The pages in docs/ and the README say what is there."""
+"""What of docs/ is made out of the code is that of the code; for the pages themselves see tests/docs."""
 
 from __future__ import annotations
 
-import re
 import runpy
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).parents[1]
-PAGES = [
-    *sorted((ROOT / "docs").glob("*.md")),
-    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "benchmarks/README.md")),
-]
-
-
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_every_link_of_a_page_leads_to_a_file(page: Path) -> None:
-    links = re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8"))
-    inside = [link.partition("#")[0] for link in links if not re.match(r"[a-z]+:", link)]
-    assert links
-    assert [link for link in inside if not (page.parent / link).exists()] == []
 
 
 def test_the_page_of_the_settings_is_that_of_the_code() -> None:
