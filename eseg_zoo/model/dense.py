@@ -37,12 +37,16 @@ def _difference(larger: Sequence[int], smaller: Sequence[int]) -> list[int]:
     return [a - b for a, b in zip(larger, smaller, strict=True)]
 
 
-def reflection_index(length: int, before: int, after: int, device: torch.device) -> Tensor:
-    """Return the indices of numpy's `pad(mode="symmetric")` along one axis, for any length and any amount.
+def reflection_index(image: Tensor, axis: int, before: int, after: int) -> Tensor:
+    """Return the indices of numpy's `pad(mode="symmetric")` along one axis of the image, for any length and any amount.
 
     The border pixel is repeated, as bioimageio.core does: a consumer that pads an image by itself sees the same result.
+    They come from a tensor that is made like the image, so that an exported network makes them on the device of its
+    image: a device by name would stay that of the export.
     """
-    index = torch.remainder(torch.arange(-before, length + after, device=device), 2 * length)
+    length = image.shape[axis]
+    place = image.new_ones(before + length + after, dtype=torch.int64).cumsum(0) - (1 + before)
+    index = torch.remainder(place, 2 * length)
     return torch.minimum(index, 2 * length - 1 - index)
 
 
@@ -408,7 +412,7 @@ class DenseSegmenter(nn.Module):
         for axis, geometry in enumerate(self.geometry.axes, start=2):
             length = image.shape[axis]
             after = geometry.margin + (-length) % geometry.stride
-            image = image.index_select(axis, reflection_index(length, geometry.margin, after, image.device))
+            image = image.index_select(axis, reflection_index(image, axis, geometry.margin, after))
         return image
 
     def cropped(self, cells: Tensor, image: Tensor) -> Tensor:

@@ -107,6 +107,14 @@ def test_torchscript_is_frozen_and_folded(exported: Exported) -> None:
     assert "batch_norm" not in str(network.inlined_graph)
 
 
+def test_torchscript_names_no_device_so_that_it_runs_on_that_of_its_image(written: Written) -> None:
+    _, weights = written
+    with zipfile.ZipFile(str(weights.available_formats["torchscript"].source)) as archive:
+        code = {name: archive.read(name).decode() for name in archive.namelist() if name.endswith(".py")}
+    assert code
+    assert not [name for name, text in code.items() if "torch.device(" in text]
+
+
 @pytest.mark.parametrize("weights_format", ["torchscript", "onnx"])
 def test_a_comment_says_what_was_folded(exported: Exported, weights_format: str) -> None:
     comment = exported.rdf["weights"][weights_format]["comment"]
