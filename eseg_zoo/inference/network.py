@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -54,6 +55,22 @@ def prepare(segmenter: DenseSegmenter, device: torch.device) -> DenseSegmenter:
     return segmenter
 
 
+@contextmanager
+def single_precision(device: torch.device) -> Iterator[None]:
+    """Let convolutions on a GPU compute in 32 bits, as they do on a CPU; by default torch takes TF32, of 19 bits.
+
+    On an NVIDIA H200 the largest difference of a probability from the CPU's was 1.1e-6 so, with TF32 it was 1.7e-3; it
+    took 8 % more time.
+    """
+    before = torch.backends.cudnn.allow_tf32
+    if device.type == "cuda":
+        torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = before
+
+
 class Predictor:
     """A checkpoint ready to predict on one device ('cpu', 'cuda', 'mps'; by default as `preferred_device` says).
 
@@ -97,7 +114,7 @@ class Predictor:
         """Return `probabilities`, of one view, and the latent means of all levels (d, *cells of the finest level)."""
         segmenter = self.segmenter
         recognition, head = segmenter.classifier.recognition, segmenter.classifier.head
-        with torch.inference_mode():
+        with torch.inference_mode(), single_precision(self.device):
             pixels = segmenter.normalise(torch.from_numpy(padded)[None].to(self.device))
             means = recognition.means(pixels)
             latents = crop_to_cells(head.column(means), segmenter.geometry, 0)
@@ -114,7 +131,7 @@ class Predictor:
         return np.asarray(total / len(self.views), np.float32)
 
     def _run(self, padded: NDArray[np.float32], output: Callable[[Tensor], Tensor]) -> NDArray[np.float32]:
-        with torch.inference_mode():
+        with torch.inference_mode(), single_precision(self.device):
             logits = self.segmenter.logits(torch.from_numpy(padded)[None].to(self.device))
             found: NDArray[np.float32] = output(logits)[0].cpu().numpy()
         return found
