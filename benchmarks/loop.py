@@ -34,7 +34,6 @@ from annotator import Spot, class_spots, error_spots, first_spots, paint, random
 from eseg_zoo.calibration.correction import HeldOut, fit_correction
 from eseg_zoo.metrics import Confusion
 from eseg_zoo.output import replacing
-from eseg_zoo.suggest import ranking
 from eseg_zoo.training.finish import frequency_sections, thin
 from forest import PixelForest
 from loop_report import draw_curves, make_tables
@@ -134,8 +133,6 @@ def _choose(
     if strategy == "error":
         return error_spots(truth, labels, partial(_class_map, model, learnt), count, rng)
     first = np.cumsum([0, *(len(image) for image in learnt.images)])
-    if strategy == "suggest-likely":  # without uncertainty
-        ranking.DOUBT = 0.0
     places = model.suggest(learnt.images, stacks_of(labels, learnt), count=count, axes="zyx")
     return [(int(first[place.number]) + place.z, place.y, place.x) for place in places]
 
@@ -165,7 +162,7 @@ def _finished(
             sum(int((plane > 0).sum()) for plane in labels),
             {name: painted.count(value) for value, name in material.classes.items()},
             judge_network(model, material, training, choosing),
-            _judge_forest(material, labels, row.seed, choosing),
+            judge_forest(material, labels, row.seed, choosing),
         )
         with replacing(record, force=True) as temporary:
             temporary.write_text(json.dumps(asdict(made), indent=2) + "\n", encoding="utf-8")
@@ -186,7 +183,7 @@ def judge_network(model: eseg_zoo.Model, material: Material, training: float, ch
     return Judged(_dice([one - shift for one in scores], material), _dice(scores, material), training, choosing)
 
 
-def _judge_forest(material: Material, labels: list[Plane], seed: int, choosing: float) -> Judged:
+def judge_forest(material: Material, labels: list[Plane], seed: int, choosing: float) -> Judged:
     """Return how the forest does from the same strokes, with the same EM over unlabelled pixels."""
     started, planes = time.process_time(), [plane for plane, _ in material.learnt.planes]
     forest = PixelForest(seed=seed).fit(planes, labels, len(material.classes))

@@ -93,9 +93,11 @@ class AugmentationSettings(Settings):
     blur: float = Field(0.0, ge=0, le=10)
     """Largest sigma of a Gaussian blur within y and x, in pixels."""
     contrast: float = Field(0.2, ge=0, lt=1)
-    """Largest relative change of the contrast of a channel: 0.1 draws factors from 0.9 to 1.1."""
+    """Largest relative change of the contrast of a channel: 0.1 draws factors from 0.9 to 1.1. Where it is not given
+    and the images differ more, up to 0.8."""
     brightness: float = Field(0.3, ge=0)
-    """Largest offset of the brightness of a channel, up or down, in standard deviations of the images."""
+    """Largest offset of the brightness of a channel, up or down, in standard deviations of the images. Where it is not
+    given and the images differ more, up to 1."""
     noise: float = Field(0.2, ge=0)
     """Largest standard deviation of added Gaussian noise, in standard deviations of the images."""
 

@@ -25,6 +25,7 @@ from eseg_zoo.patches.source import Batch
 from eseg_zoo.training.batches import StepBatch, StepBatches, Unlabelled, validation_batches
 from eseg_zoo.training.data import TrainingData
 from eseg_zoo.training.finish import QUICK, finish
+from eseg_zoo.training.likeness import with_likeness
 from eseg_zoo.training.machine import device_of
 from eseg_zoo.training.optimisation import optimiser_and_schedule
 from eseg_zoo.training.steps import SemiSupervisedSteps, Steps, SupervisedSteps
@@ -109,7 +110,7 @@ class Learner:
         self._learn(run, data, known)
 
     def _learn(self, run: Run, data: TrainingData, start: WarmStart | None) -> None:
-        channels = len(data.channel_names)
+        run, channels = with_likeness(run, data.differences), len(data.channel_names)
         hvae, architecture = first_network(run, channels=channels, voxel_size=data.voxel_size, start=start)
         self.device = torch.device(device_of(run.training))
         self.run, self.data, self.hvae, self.architecture = run, data, hvae.to(self.device), architecture

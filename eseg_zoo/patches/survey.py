@@ -21,6 +21,8 @@ from eseg_zoo.patches.sections import Section, Window, read_together
 
 # Pixels that are measured at once: as many as stay in a core's cache in double precision.
 _AT_ONCE = 1 << 16
+# The standard deviation of a normal distribution, in units of its median absolute deviation.
+_NORMAL = 1.4826
 
 
 @dataclass(frozen=True)
@@ -66,10 +68,37 @@ class Moments:
 
 
 @dataclass(frozen=True)
+class Differences:
+    """How much the measured sections differ from each other in a channel, the one in which they differ most."""
+
+    contrast: float = 0.0  # of their standard deviations, relative to the median one
+    brightness: float = 0.0  # of their means, in standard deviations of all pixels
+
+    @classmethod
+    def of(cls, sections: Sequence[Moments], together: Moments) -> Differences:
+        """Return the typical differences: scaled median absolute deviations, so that a few odd sections do not count.
+
+        A normal distribution would have them as its standard deviation.
+        """
+        stds = np.sqrt(np.stack([one.variance for one in sections]))
+        means = np.stack([one.mean for one in sections])
+        typical = np.median(stds, 0)
+        contrast = _spread(stds)[typical > 0] / typical[typical > 0]
+        brightness = _spread(means) / np.sqrt(together.variance)
+        return cls(float(contrast.max(initial=0)), float(brightness.max()))
+
+
+def _spread(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the scaled median absolute deviation of each column."""
+    return np.asarray(_NORMAL * np.median(np.abs(values - np.median(values, 0)), 0))
+
+
+@dataclass(frozen=True)
 class Survey:
     """What is known of sections that were read once."""
 
     contents: tuple[tuple[slice, ...], ...]  # of each section, the window within its constant borders
+    sections: tuple[Moments, ...]  # of the pixels of each content that was measured
     moments: Moments  # of the pixels of all contents together
 
     def statistics(self, channels: Sequence[str]) -> Statistics:
@@ -85,6 +114,11 @@ class Survey:
             place = f"channel {number + 1} of {len(channels)} ({channels[number]})" if several else "every pixel"
             raise InputError(f"{place} of the images is constant ({mean[number]:g}): there is nothing to learn")
         return Statistics(mean, np.sqrt(variance))
+
+    @property
+    def differences(self) -> Differences:
+        """How much the measured sections differ; call `statistics` first, which refuses constant channels."""
+        return Differences.of(self.sections, self.moments)
 
 
 def survey(
@@ -111,12 +145,15 @@ def survey(
             done += 1
             progress(done, len(sections))
     contents = tuple(look.content for look in looks)
-    moments = _within(sections, contents, found, chosen)
-    if moments is None:
+    parts = _within(sections, contents, found, chosen)
+    if not parts:
         section = sections[measured[0]]
         value = section.read(tuple(slice(0, 1) for _ in section.space)).flat[0]
         raise InputError(f"every pixel of the images is constant ({value:g}): there is nothing to learn")
-    return Survey(contents, moments)
+    by_section: dict[int, Moments] = {}
+    for number, moments in parts:
+        by_section[number] = by_section[number] + moments if number in by_section else moments
+    return Survey(contents, tuple(by_section.values()), reduce(add, (moments for _, moments in parts)))
 
 
 def _within(
@@ -124,8 +161,8 @@ def _within(
     contents: Sequence[Window],
     found: Sequence[tuple[int, Window, Moments]],
     chosen: Container[int],
-) -> Moments | None:
-    """Return the moments of what lies within the contents of the chosen sections; None where nothing does.
+) -> list[tuple[int, Moments]]:
+    """Return the moments of what lies within the contents of the chosen sections, in parts, with their sections.
 
     `found` are those of whole parts of them.
     """
@@ -137,12 +174,12 @@ def _within(
         within = inside(number, window)
         return number in chosen and within != window and all(part.start < part.stop for part in within)
 
-    parts = [moments for number, window, moments in found if inside(number, window) == window]
+    parts = [(number, moments) for number, window, moments in found if inside(number, window) == window]
     for number, window, pixels in read_together(sections, is_cut):
         overlap = zip(inside(number, window), window, strict=True)
         within = tuple(slice(part.start - of.start, part.stop - of.start) for part, of in overlap)
-        parts.append(Moments.of(pixels[(slice(None), *within)]))
-    return reduce(add, parts) if parts else None
+        parts.append((number, Moments.of(pixels[(slice(None), *within)])))
+    return parts
 
 
 class _Look:

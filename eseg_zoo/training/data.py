@@ -25,7 +25,7 @@ from eseg_zoo.memory import free_memory
 from eseg_zoo.patches.anchors import AnchorSet
 from eseg_zoo.patches.geometry import PatchGeometry
 from eseg_zoo.patches.sections import Section, sections_of
-from eseg_zoo.patches.survey import Statistics, survey
+from eseg_zoo.patches.survey import Differences, Statistics, survey
 from eseg_zoo.training.split import choose_slices, split_labels
 
 if TYPE_CHECKING:
@@ -74,6 +74,7 @@ class TrainingData:
     validation: AnchorSet
     channel_names: tuple[str, ...]
     statistics: Statistics
+    differences: Differences  # of the training sections' intensities
     voxel_size: dict[str, float]
     colours: tuple[str, ...]  # of the classes, in the order of the run
 
@@ -160,7 +161,7 @@ def read_training_data(run: Run, pairs: Sequence[LabelledImage] | None = None) -
     names = found.channel_names
     return TrainingData(
         found.images, found.sections, surveyed.contents, used, found.training, found.validation, names,
-        surveyed.statistics(names), found.voxel_size, _colours(run, pairs[0].labels.classes),
+        surveyed.statistics(names), surveyed.differences, found.voxel_size, _colours(run, pairs[0].labels.classes),
     )  # fmt: skip
 
 

@@ -115,6 +115,35 @@ def test_only_the_measured_sections_count() -> None:
     assert len(found.contents) == 3
 
 
+def test_there_are_no_differences_of_one_section_or_of_like_ones() -> None:
+    one = np.random.default_rng(0).normal(5, 2, (1, 30, 30))
+    for arrays in ([one], [one, one.transpose(0, 2, 1), one]):
+        found = survey(sections(*arrays), measured=range(len(arrays))).differences
+        assert found.contrast == pytest.approx(0, abs=1e-12)
+        assert found.brightness == pytest.approx(0, abs=1e-12)
+
+
+def test_differences_are_scaled_median_deviations_of_the_sections_and_odd_ones_do_not_count() -> None:
+    noise = np.random.default_rng(1).normal(0, 1, (1, 40, 40))
+    noise = (noise - noise.mean()) / noise.std()
+    stds, means = np.array([1.0, 2.0, 2.5, 3.0, 100.0]), np.array([7.0, 1.0, 4.0, 6.0, 2.0])
+    arrays = [mean + std * noise for mean, std in zip(means, stds, strict=True)]
+    found = survey(sections(*arrays), measured=range(5)).differences
+    assert found.contrast == pytest.approx(1.4826 * 0.5 / 2.5)
+    assert found.brightness == pytest.approx(1.4826 * 2 / np.stack(arrays).std())
+
+
+def test_the_channel_that_differs_most_counts_and_a_constant_section_does_no_harm() -> None:
+    noise = np.random.default_rng(2).normal(0, 1, (20, 20))
+    arrays = [np.stack([noise, gain * noise]) for gain in (1.0, 2.0, 4.0)]
+    both = survey(sections(*arrays), measured=range(3)).differences
+    second = survey(sections(*(array[1:] for array in arrays)), measured=range(3)).differences
+    assert both.contrast == second.contrast > 0.5
+    constant = np.full((1, 20, 20), 3.0)
+    found = survey(sections(noise[None], constant, noise[None]), measured=range(3)).differences
+    assert np.isfinite([found.contrast, found.brightness]).all()
+
+
 def test_the_result_does_not_depend_on_how_an_image_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     array = padded((40, 30), (slice(3, 40), slice(0, 22)), 0.0)
     whole = survey(sections(array), measured=[0])
