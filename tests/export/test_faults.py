@@ -40,65 +40,83 @@ class Fault:
 # ------------------------------------------------------------------------------------------- faults of the network
 
 
-def one_weight_changed(segmenter: DenseSegmenter) -> None:
+def one_weight_changed(segmenter: DenseSegmenter, checkpoint: Checkpoint) -> None:
     weight = segmenter.classifier.recognition.stem.weight
     assert isinstance(weight, Tensor)
     weight[0, 0, 0, 0] += 1e-2
 
 
-def softmax_missing(segmenter: DenseSegmenter) -> None:
-    def logits(padded: Tensor) -> Tensor:
-        result: Tensor = segmenter.classifier(segmenter.normalise(padded)) + segmenter.log_prior_shift
-        return result
-
-    segmenter.probabilities = logits  # type: ignore[method-assign]
-
-
-def classes_swapped(segmenter: DenseSegmenter) -> None:
-    right = segmenter.probabilities
-    segmenter.probabilities = lambda padded: right(padded)[:, [1, 0, 2]]  # type: ignore[method-assign]
+def last_layer(segmenter: DenseSegmenter) -> tuple[Tensor, Tensor]:
+    """Return weight and bias of the layer that the correction is folded into."""
+    weight, bias = segmenter.classifier.head.classify.weight, segmenter.classifier.head.classify.bias
+    assert isinstance(weight, Tensor)
+    assert isinstance(bias, Tensor)
+    return weight, bias
 
 
-def wrong_mean(segmenter: DenseSegmenter) -> None:
+def classes_swapped(segmenter: DenseSegmenter, checkpoint: Checkpoint) -> None:
+    for part in last_layer(segmenter):
+        part.copy_(part[[1, 0, 2]].clone())
+
+
+def wrong_mean(segmenter: DenseSegmenter, checkpoint: Checkpoint) -> None:
     segmenter.mean += 1
 
 
-def not_a_number(segmenter: DenseSegmenter) -> None:
-    segmenter.log_prior_shift[0, 0] = torch.nan
+def not_a_number(segmenter: DenseSegmenter, checkpoint: Checkpoint) -> None:
+    last_layer(segmenter)[1][0] = torch.nan
 
 
-def correction_missing(segmenter: DenseSegmenter) -> None:
-    segmenter.log_prior_shift.zero_()
+def correction_missing(segmenter: DenseSegmenter, checkpoint: Checkpoint) -> None:
+    last_layer(segmenter)[1].sub_(checkpoint.segmenter_state["log_prior_shift"].flatten())
 
 
-def temperature_missing(segmenter: DenseSegmenter) -> None:
-    segmenter.temperature.fill_(1)
+def temperature_missing(segmenter: DenseSegmenter, checkpoint: Checkpoint) -> None:
+    weight, bias = last_layer(segmenter)
+    temperature, shift = (checkpoint.segmenter_state[key] for key in ("temperature", "log_prior_shift"))
+    weight.mul_(temperature)
+    bias.sub_(shift.flatten()).mul_(temperature).add_(shift.flatten())
 
 
-def output_uncropped(segmenter: DenseSegmenter) -> None:
-    segmenter.forward = lambda image: segmenter.probabilities(segmenter.reflect(image))  # type: ignore[method-assign]
-
-
-def in_network(fault: Callable[[DenseSegmenter], None], module: object) -> Plant:
+def in_network(fault: Callable[[DenseSegmenter, Checkpoint], None], module: object) -> Plant:
     """Let one of the exported formats be made of a faulty network."""
 
     def faulty(checkpoint: Checkpoint) -> DenseSegmenter:
         segmenter = folded_segmenter(checkpoint)
-        fault(segmenter)
+        fault(segmenter, checkpoint)
         return segmenter
 
     return lambda monkeypatch: monkeypatch.setattr(module, "folded_segmenter", faulty)
 
 
+def in_graph(faulty: Callable[[DenseSegmenter, Tensor], Tensor], module: object) -> Plant:
+    """Let one of the exported formats compute something else of the right network."""
+    return lambda monkeypatch: monkeypatch.setattr(module, "_probabilities", faulty)
+
+
+def logits_of_cells(segmenter: DenseSegmenter, padded: Tensor) -> Tensor:
+    return segmenter.logits(padded)
+
+
+def logits_of_image(segmenter: DenseSegmenter, image: Tensor) -> Tensor:
+    return segmenter.cropped(segmenter.logits(segmenter.reflect(image)), image)
+
+
+def output_uncropped(segmenter: DenseSegmenter, image: Tensor) -> Tensor:
+    return segmenter.probabilities(segmenter.reflect(image))
+
+
+MODULES = (("torchscript", to_torchscript), ("onnx", to_onnx))
+DIFFERS = r"{} at 1 x 512 x 512 differs .* by [\w.-]+ in .* the limit is 1e-05"
 NETWORK_FAULTS = {
-    f"{fault.__name__}, {name}": Fault(
-        in_network(fault, module), rf"{name} at 1 x 512 x 512 differs .* by [\w.-]+ in .* the limit is 1e-05"
-    )
+    f"{fault.__name__}, {name}": Fault(in_network(fault, module), DIFFERS.format(name))
     for fault in (
-        one_weight_changed, classes_swapped, wrong_mean, softmax_missing, not_a_number, correction_missing,
-        temperature_missing,
+        one_weight_changed, classes_swapped, wrong_mean, not_a_number, correction_missing, temperature_missing,
     )
-    for name, module in (("torchscript", to_torchscript), ("onnx", to_onnx))
+    for name, module in MODULES
+} | {
+    f"softmax_missing, {name}": Fault(in_graph(fault, module), DIFFERS.format(name))
+    for fault, (name, module) in zip((logits_of_cells, logits_of_image), MODULES, strict=True)
 }  # fmt: skip
 
 
@@ -181,7 +199,7 @@ def softmax_declared(monkeypatch: pytest.MonkeyPatch) -> None:
 
 FAULTS = NETWORK_FAULTS | {
     "output_uncropped, onnx": Fault(
-        in_network(output_uncropped, to_onnx),
+        in_graph(output_uncropped, to_onnx),
         r"onnx at 1 x 301 x 411 returns shape 1 x 3 x [\d x]+, not 1 x 3 x 301 x 411",
     ),
     "state_dict_incomplete": Fault(
