@@ -19,9 +19,18 @@ from eseg_zoo.output import make_folder, replacing
 from eseg_zoo.patches.intensity import Intensities
 from eseg_zoo.progress import told_time
 from eseg_zoo.training.cautions import Labelled, cautions, intensities_of_images
-from eseg_zoo.training.data import LabelledImage, bytes_held, open_pairs, read_labels, read_training_data, with_classes
+from eseg_zoo.training.data import (
+    LabelledImage,
+    TrainingData,
+    bytes_held,
+    open_pairs,
+    read_labels,
+    read_training_data,
+    with_classes,
+)
 from eseg_zoo.training.expected import expected
 from eseg_zoo.training.label_summary import LabelSummary, summary_of
+from eseg_zoo.training.likeness import with_likeness
 from eseg_zoo.training.plans import VALIDATION_ANCHORS_PER_CLASS, with_preset_of_machine
 
 # Images of no more bytes are read whole, as training does: it takes a few seconds. Of larger ones samples are read.
@@ -101,6 +110,8 @@ def check_run(run: Run) -> Check:
         pairs = open_pairs(run)
         run = with_classes(run, pairs)
         data, intensities = _look(run, pairs)
+        if isinstance(data, TrainingData):
+            run = with_likeness(run, data.differences)
     names = list(run.classes.values())
     shape = run.network.architecture(channels=len(data.channel_names), classes=len(names), voxel_size=data.voxel_size)
     summary = summary_of(data.sections, data.training, data.validation, names)

@@ -177,3 +177,15 @@ def test_nothing_is_overwritten_unasked(inputs: Path) -> None:
 def test_the_log_of_the_package_is_as_it_was(inputs: Path, caplog: pytest.LogCaptureFixture) -> None:
     check_run(load_run(inputs / "run.yaml"))
     assert caplog.messages == []
+
+
+def test_it_tells_what_training_changes_where_images_differ_in_intensity(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).normal(100, 20, (64, 64))
+    write_inputs(tmp_path)
+    tifffile.imwrite(
+        tmp_path / "image.tif", np.stack([gain * noise for gain in (1, 2, 3)]).astype(np.float32),
+        imagej=True, metadata={"axes": "ZYX"},
+    )  # fmt: skip
+    found = check_run(run_in(tmp_path))
+    assert found.run.augmentation.contrast > 0.2
+    assert "augmentation.contrast is" in " ".join(found.notes)
