@@ -9,20 +9,19 @@ from typing import Any
 
 import numpy as np
 import tifffile
-import torch
 import yaml
 from numpy.typing import NDArray
 
 import unet
 from eseg_zoo.checkpoint import Checkpoint
-from eseg_zoo.config import PRESETS, NetworkSettings, TrainingSettings, load_run
+from eseg_zoo.config import load_run
 from eseg_zoo.images.opening import open_image
 from eseg_zoo.inference.network import Predictor
 from eseg_zoo.inference.tiles import logits_of_window, tile_size, tiles_of
 from eseg_zoo.patches.sections import Section, sections_of
 from eseg_zoo.training.run import train_run
 from forest import PixelForest
-from multiply_adds import prediction_cost, training_cost
+from multiply_adds import prediction_cost
 from rows import Outcome, Row
 from vnc import CLASSES, TRAINING, UNSEEN, VOXEL_SIZE, Judged, Volume, judge, judge_method
 
@@ -207,23 +206,17 @@ def _learn_unet(
     *,
     weights: NDArray[np.float64] | None = None,
 ) -> Outcome:
-    preset = PRESETS["small"]
-    settings = TrainingSettings(**merged(preset["training"], row.settings.get("training", {})))
-    architecture = NetworkSettings(**preset["network"]).architecture(channels=1, classes=len(CLASSES))
-    width = unet.width_for(prediction_cost(architecture), len(CLASSES))
-    cost = unet.cost(width, len(CLASSES))
-    tiles = round(settings.batch_size * training_cost(architecture) / (3 * cost * unet.TILE**2))
-    torch.manual_seed(row.seed)
-    network = unet.UNet(width, len(CLASSES))
     training, unseen = (unet.Examples(volume.raw[list(part)], labels[list(part)]) for part in (TRAINING, UNSEEN))
     started = time.process_time()
-    trained = unet.train_unet(
-        network, training, unseen, draw, settings=settings, tiles=tiles, seed=row.seed, weights=weights
-    )
+    trained = unet.train_beside_preset(
+        training, unseen, draw, classes=len(CLASSES), steps=row.settings.get("training", {}), seed=row.seed,
+        weights=weights,
+    )  # fmt: skip
     seconds = time.process_time() - started
     judged = judge_method(trained.logits, volume)
-    parameters = sum(p.numel() for p in network.parameters())
+    parameters = sum(p.numel() for p in trained.network.parameters())
     labelled = _labelled_pixels((labels + 1).astype(np.uint8))
+    cost = unet.cost(trained.network.width, len(CLASSES))
     return Outcome(judged.argmax, judged.corrected, seconds, labelled, parameters, cost)
 
 

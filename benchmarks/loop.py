@@ -21,39 +21,22 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from rich.console import Console
 
 import eseg_zoo
 from annotator import Spot, class_spots, error_spots, first_spots, paint, random_spots
-from eseg_zoo.calibration.correction import HeldOut, fit_correction
-from eseg_zoo.metrics import Confusion
 from eseg_zoo.output import replacing
-from eseg_zoo.training.finish import frequency_sections, thin
-from forest import PixelForest
+from judging import Judged, judge_forest, judge_network
 from loop_report import draw_curves, make_tables
-from materials import Labelled, Material, Plane, read_material
+from materials import Labelled, Material, Plane, read_material, stacks_of
 from report import network_steps
 from rows import Outcome, Row, complete
 
 STRATEGIES = ("random", "classes", "suggest", "error")
-# Pixels a side of what the forest's frequencies follow from, in the middle of slices.
-FREQUENCY_SIDE = 384
-
-
-@dataclass(frozen=True)
-class Judged:
-    """A method after one round; Dice by class over every pixel of the unseen slices."""
-
-    argmax: dict[str, float]  # as if every class were equally frequent
-    corrected: dict[str, float]  # with the frequencies that EM finds in unlabelled pixels
-    training: float  # CPU seconds
-    choosing: float = 0.0  # CPU seconds, of finding where to paint before this round
 
 
 @dataclass(frozen=True)
@@ -82,16 +65,6 @@ def train(
         learnt.images, stacks_of(labels, learnt), classes=classes, axes="zyx", preset="small", seed=row.seed,
         training={**steps["training"], **settings}, semi_supervised=steps["semi_supervised"], start_from=before,
     )  # fmt: skip
-
-
-def stacks_of(labels: Sequence[Plane], learnt: Labelled) -> list[NDArray[np.uint8]]:
-    """Return the label slices as one stack for each image."""
-    ends = np.cumsum([len(image) for image in learnt.images])[:-1]
-    return [np.stack(part) for part in _cut(labels, [0, *ends.tolist(), len(labels)])]
-
-
-def _cut(planes: Sequence[Plane], ends: Sequence[int]) -> list[Sequence[Plane]]:
-    return [planes[start:stop] for start, stop in pairwise(ends)]
 
 
 def learn_in_rounds(data: Path, row: Row, folder: Path) -> Outcome:
@@ -173,45 +146,6 @@ def read_round(record: Path) -> Round:
     """Return the round in a file."""
     fields: dict[str, Any] = json.loads(record.read_text(encoding="utf-8"))
     return Round(**fields | {key: Judged(**fields[key]) for key in ("network", "forest")})
-
-
-def judge_network(model: eseg_zoo.Model, material: Material, training: float, choosing: float) -> Judged:
-    """Return how a model does on every pixel of the unseen slices, and the CPU seconds that were measured."""
-    shift = model.checkpoint.segmenter_state["log_prior_shift"].numpy().reshape(-1, 1, 1)
-    found = [model.predict(plane, axes="yx")["probabilities"].values for plane, _ in material.unseen.planes]
-    scores = [np.log(np.maximum(probabilities, np.finfo(np.float32).tiny)) for probabilities in found]
-    return Judged(_dice([one - shift for one in scores], material), _dice(scores, material), training, choosing)
-
-
-def judge_forest(material: Material, labels: list[Plane], seed: int, choosing: float) -> Judged:
-    """Return how the forest does from the same strokes, with the same EM over unlabelled pixels."""
-    started, planes = time.process_time(), [plane for plane, _ in material.learnt.planes]
-    forest = PixelForest(seed=seed).fit(planes, labels, len(material.classes))
-    training = time.process_time() - started
-
-    def logits(plane: Plane) -> NDArray[np.floating]:
-        found: NDArray[np.floating] = np.log(forest.predict_probabilities(plane) + 1e-6)
-        return found
-
-    seen = [thin(logits(_middle(planes[number]))) for number in frequency_sections(len(planes))]
-    none = HeldOut(np.zeros((0, len(material.classes))), np.zeros(0, np.int64))
-    shift = fit_correction(none, np.concatenate(seen)).shift.reshape(-1, 1, 1)
-    scores = [logits(plane) for plane, _ in material.unseen.planes]
-    return Judged(_dice(scores, material), _dice([one + shift for one in scores], material), training, choosing)
-
-
-def _middle(plane: Plane) -> Plane:
-    starts = [max(n - FREQUENCY_SIDE, 0) // 2 for n in plane.shape]
-    return plane[tuple(slice(start, start + FREQUENCY_SIDE) for start in starts)]
-
-
-def _dice(scores: Sequence[NDArray[np.floating]], material: Material) -> dict[str, float]:
-    """Return the Dice of each class over all unseen slices, of scores (classes, y, x) of each."""
-    counts = [
-        Confusion.of(truth.astype(np.int16) - 1, found.argmax(0), classes=len(material.classes)).counts
-        for found, (_, truth) in zip(scores, material.unseen.planes, strict=True)
-    ]
-    return dict(zip(material.classes.values(), Confusion(np.sum(counts, axis=0)).dice.tolist(), strict=True))
 
 
 def _numbers(text: str) -> list[int]:

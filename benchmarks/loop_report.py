@@ -16,7 +16,8 @@ from report import Report, spread
 from rows import Row
 
 if TYPE_CHECKING:
-    from loop import Judged, Round
+    from judging import Judged
+    from loop import Round
 
 NOTE = (
     "Dice over every pixel of the unseen slices, mean ± standard deviation over the seeds; with the correction for "

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -68,3 +68,9 @@ def _axons(folder: Path, numbers: Sequence[int]) -> Labelled:
         for end in (".ome.tif", "_dense.tif")
     )
     return Labelled(images, truth)
+
+
+def stacks_of(labels: Sequence[Plane], learnt: Labelled) -> list[Stack]:
+    """Return the label slices as one stack for each image."""
+    ends = np.cumsum([0, *(len(image) for image in learnt.images)]).tolist()
+    return [np.stack(labels[start:stop]) for start, stop in pairwise(ends)]

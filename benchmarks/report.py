@@ -125,8 +125,13 @@ def network_steps(steps: int) -> dict[str, Any]:
 def supervised_steps(steps: int) -> dict[str, Any]:
     """Return the settings of a training of the supervised stage alone with the effort of `network_steps`."""
     both = network_steps(steps)
-    more = round(SEMI_SUPERVISED_STEP * both["semi_supervised"]["steps"])
-    return {"training": {"steps": both["training"]["steps"] + more}, "semi_supervised": {"steps": 0}}
+    return supervised_effort(both["training"]["steps"], both["semi_supervised"]["steps"])
+
+
+def supervised_effort(supervised: int, semi_supervised: int) -> dict[str, Any]:
+    """Return the settings of a training of the supervised stage alone with the effort of so many steps of both."""
+    steps = supervised + round(SEMI_SUPERVISED_STEP * semi_supervised)
+    return {"training": {"steps": steps}, "semi_supervised": {"steps": 0}}
 
 
 def run(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,16 +19,19 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from eseg_zoo.config import TrainingSettings
+from eseg_zoo.config import PRESETS, NetworkSettings, TrainingSettings
 from eseg_zoo.metrics import soft_dice
 from eseg_zoo.patches.anchors import AnchorSet
 from eseg_zoo.patches.geometry import Symmetry
 from eseg_zoo.training.optimisation import cosine_share
-from multiply_adds import SIDE, multiply_adds
+from multiply_adds import SIDE, multiply_adds, prediction_cost, training_cost
 
 DEPTH = 3  # halvings of the resolution, as many as the small preset has
 TILE, BORDER = 112, 24  # side of a tile, and what is not judged on each side of it
 TOLERANCE = 0.1  # of the multiply-adds per pixel
+
+Slices = Sequence[NDArray[Any]] | NDArray[Any]
+"""Slices (y, x) one after the other, of different sizes or as a stack (z, y, x)."""
 
 DrawPlaces = Callable[[int, np.random.Generator], NDArray[np.int64]]
 """(count, generator) -> places (count, 3) of pixels (z, y, x)."""
@@ -46,6 +49,7 @@ class UNet(nn.Module):
 
     def __init__(self, width: int, classes: int):
         super().__init__()
+        self.width = width
         widths = [width * 2**level for level in range(DEPTH + 1)]
         self.down = nn.ModuleList(map(_double_convolution, [1, *widths[:-1]], widths))
         self.up = nn.ModuleList(nn.ConvTranspose2d(2 * w, w, 2, 2) for w in widths[:-1])
@@ -85,9 +89,11 @@ def width_for(wanted: float, classes: int) -> int:
     return width
 
 
-def near_labels(labels: NDArray[np.integer]) -> DrawPlaces:
-    """Return a source of labelled pixels, each class as often as any other; labels (z, y, x) are -1 or the class."""
-    anchors = AnchorSet.of(np.argwhere(labels >= 0), labels[labels >= 0].astype(np.int64))
+def near_labels(labels: Slices) -> DrawPlaces:
+    """Return a source of labelled pixels, each class as often as any other; labels are -1 or the class."""
+    found = [np.argwhere(plane >= 0) for plane in labels]
+    places = np.concatenate([np.insert(pixels, 0, number, axis=1) for number, pixels in enumerate(found)])
+    anchors = AnchorSet.of(places, np.concatenate([plane[plane >= 0] for plane in labels]).astype(np.int64))
     return lambda count, rng: anchors.draw_balanced(count, rng).places
 
 
@@ -98,20 +104,19 @@ def anywhere(labels: NDArray[np.integer]) -> DrawPlaces:
 
 @dataclass(frozen=True)
 class Examples:
-    """Slices (z, y, x) of raw intensities and their labels: -1 not labelled, else the class."""
+    """Slices of raw intensities and their labels: -1 not labelled, else the class."""
 
-    images: NDArray[Any]
-    labels: NDArray[np.int16]
+    images: Slices
+    labels: Slices
 
 
 class TileSource:
     """Normalised, turned tiles around places of the images, and the labels of their centres."""
 
     def __init__(self, examples: Examples, draw: DrawPlaces, mean: float, std: float, rng: np.random.Generator):
-        width = ((0, 0), (TILE, TILE), (TILE, TILE))
-        images = ((examples.images - mean) / std).astype(np.float32)
-        self.images = np.pad(images, width, "symmetric")
-        self.labels = np.pad(examples.labels, width, constant_values=-1)
+        images = [((image - mean) / std).astype(np.float32) for image in examples.images]
+        self.images = [np.pad(image, TILE, "symmetric") for image in images]
+        self.labels = [np.pad(labels, TILE, constant_values=-1) for labels in examples.labels]
         self.draw, self.rng = draw, rng
 
     def batch(self, count: int) -> tuple[Tensor, Tensor]:
@@ -123,8 +128,8 @@ class TileSource:
         symmetries = Symmetry.draw(2, count, self.rng)
         for i, ((z, *place), symmetry) in enumerate(zip(self.draw(count, self.rng).tolist(), symmetries, strict=True)):
             y, x = (slice(p + TILE - o, p + 2 * TILE - o) for p, o in zip(place, offsets[i].tolist(), strict=True))
-            images[i, 0] = symmetry.turn(self.images[z, y, x])
-            labels[i, inner, inner] = symmetry.turn(self.labels[z, y, x])[inner, inner]
+            images[i, 0] = symmetry.turn(self.images[z][y, x])
+            labels[i, inner, inner] = symmetry.turn(self.labels[z][y, x])[inner, inner]
         return torch.from_numpy(images), torch.from_numpy(labels)
 
 
@@ -146,17 +151,39 @@ class TrainedUNet:
 
     def soft_dice(self, examples: Examples) -> float:
         """Return the mean soft Dice over the classes labelled in `examples`, 0..1."""
-        labelled = examples.labels >= 0
-        logits = np.stack([self.logits(image) for image in examples.images])
-        at_labels = torch.from_numpy(np.moveaxis(logits, 1, -1)[labelled])
-        targets = examples.labels[labelled].astype(np.int64)
-        return float(soft_dice(at_labels.softmax(1).numpy(), targets)[np.unique(targets)].mean())
+        found, targets = [], []
+        for image, labels in zip(examples.images, examples.labels, strict=True):
+            found.append(np.moveaxis(self.logits(image), 0, -1)[labels >= 0])
+            targets.append(labels[labels >= 0].astype(np.int64))
+        known = np.concatenate(targets)
+        probabilities = torch.from_numpy(np.concatenate(found)).softmax(1).numpy()
+        return float(soft_dice(probabilities, known)[np.unique(known)].mean())
+
+
+def train_beside_preset(
+    training: Examples,
+    validation: Examples | None,
+    draw: DrawPlaces,
+    *,
+    classes: int,
+    steps: Mapping[str, Any],
+    seed: int,
+    weights: NDArray[np.floating] | None = None,
+) -> TrainedUNet:
+    """Return a U-Net of the small preset's multiply-adds a pixel and a step, trained with its settings but `steps`."""
+    settings = TrainingSettings(**PRESETS["small"]["training"] | dict(steps))
+    architecture = NetworkSettings(**PRESETS["small"]["network"]).architecture(channels=1, classes=classes)
+    width = width_for(prediction_cost(architecture), classes)
+    tiles = round(settings.batch_size * training_cost(architecture) / (3 * cost(width, classes) * TILE**2))
+    torch.manual_seed(seed)
+    network = UNet(width, classes)
+    return train_unet(network, training, validation, draw, settings=settings, tiles=tiles, seed=seed, weights=weights)
 
 
 def train_unet(
     network: UNet,
     training: Examples,
-    validation: Examples,
+    validation: Examples | None,
     draw: DrawPlaces,
     *,
     settings: TrainingSettings,
@@ -164,18 +191,19 @@ def train_unet(
     seed: int,
     weights: NDArray[np.floating] | None = None,
 ) -> TrainedUNet:
-    """Return the network at its best validation, trained with the optimiser and schedule of `eseg train`.
+    """Return the network at its best validation, or after its last step, trained as `eseg train` does.
 
     `tiles` is the batch size, `weights` (classes,) are those of the classes in the loss, by default equal. The soft
     Dice on the labels of `validation` is measured every `settings.epoch_steps`.
     """
     weight = None if weights is None else torch.from_numpy(weights.astype(np.float32))
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    trained = TrainedUNet(network, float(training.images.mean()), float(training.images.std()))
+    pixels = np.concatenate([image.ravel() for image in training.images])
+    trained = TrainedUNet(network, float(pixels.mean()), float(pixels.std()))
     source = TileSource(training, draw, trained.mean, trained.std, np.random.default_rng(seed))
     optimiser = torch.optim.AdamW(network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: cosine_share(step, settings))
-    best, best_state = -math.inf, copy.deepcopy(network.state_dict())
+    best, best_state = -math.inf, network.state_dict()  # which is what the steps change
     for step in range(1, settings.steps + 1):
         network.train()
         images, labels = source.batch(tiles)
@@ -185,7 +213,7 @@ def train_unet(
         nn.utils.clip_grad_norm_(network.parameters(), settings.gradient_clip)
         optimiser.step()
         schedule.step()
-        if step % settings.epoch_steps == 0 or step == settings.steps:
+        if validation and (step % settings.epoch_steps == 0 or step == settings.steps):
             found = trained.soft_dice(validation)
             if found > best:
                 best, best_state = found, copy.deepcopy(network.state_dict())

@@ -28,9 +28,9 @@ from rich.console import Console
 import eseg_zoo
 from annotator import class_spots, paint
 from eseg_zoo.output import replacing
-from eseg_zoo.training.warm import SHARE
-from loop import judge_network, stacks_of
-from materials import Material, Plane, read_material
+from eseg_zoo.training.length import SHARE
+from judging import judge_network
+from materials import Material, Plane, read_material, stacks_of
 from report import Report, network_steps, spread
 from rows import Outcome, Row, complete
 

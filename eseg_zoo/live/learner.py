@@ -25,12 +25,13 @@ from eseg_zoo.patches.source import Batch
 from eseg_zoo.training.batches import StepBatch, StepBatches, Unlabelled, validation_batches
 from eseg_zoo.training.data import TrainingData
 from eseg_zoo.training.finish import QUICK, finish
+from eseg_zoo.training.length import steps_for, suited_to_labels, with_steps
 from eseg_zoo.training.likeness import with_likeness
 from eseg_zoo.training.machine import device_of
 from eseg_zoo.training.optimisation import optimiser_and_schedule
 from eseg_zoo.training.steps import SemiSupervisedSteps, Steps, SupervisedSteps
 from eseg_zoo.training.teacher import Teacher
-from eseg_zoo.training.warm import WarmStart, first_network, short_steps, with_steps
+from eseg_zoo.training.warm import WarmStart, first_network
 
 log = logging.getLogger(__name__)
 
@@ -104,13 +105,14 @@ class Learner:
         """Go on with other labels, from what is known now: as `eseg train --from` does from a finished model."""
         known = WarmStart(self.checkpoint(), "the training so far")
         if run.semi_supervised.steps:
-            short = min(run.semi_supervised.steps, short_steps(run))
+            short = min(run.semi_supervised.steps, steps_for(run, data.training, goes_on=True)["semi_supervised"])
             run = with_steps(run, training=self._supervised_left, semi_supervised=short)
         self.figures.pop("dice", None)
         self._learn(run, data, known)
 
     def _learn(self, run: Run, data: TrainingData, start: WarmStart | None) -> None:
-        run, channels = with_likeness(run, data.differences), len(data.channel_names)
+        run = suited_to_labels(with_likeness(run, data.differences), data.training, goes_on=start is not None)
+        channels = len(data.channel_names)
         hvae, architecture = first_network(run, channels=channels, voxel_size=data.voxel_size, start=start)
         self.device = torch.device(device_of(run.training))
         self.run, self.data, self.hvae, self.architecture = run, data, hvae.to(self.device), architecture

@@ -20,8 +20,9 @@ from eseg_zoo.live.learner import Learner
 from eseg_zoo.live.preview import Part, Region, maps_of
 from eseg_zoo.live.requests import Requests, Result
 from eseg_zoo.training.data import open_pairs, read_training_data, with_labels
+from eseg_zoo.training.length import with_steps
 from eseg_zoo.training.machine import device_of
-from eseg_zoo.training.warm import WarmStart, with_steps
+from eseg_zoo.training.warm import WarmStart
 
 State = Literal["reading", "training", "finished", "stopped", "failed"]
 

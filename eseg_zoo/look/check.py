@@ -30,6 +30,7 @@ from eseg_zoo.training.data import (
 )
 from eseg_zoo.training.expected import expected
 from eseg_zoo.training.label_summary import LabelSummary, summary_of
+from eseg_zoo.training.length import suited_to_labels
 from eseg_zoo.training.likeness import with_likeness
 from eseg_zoo.training.plans import VALIDATION_ANCHORS_PER_CLASS, with_preset_of_machine
 
@@ -112,6 +113,7 @@ def check_run(run: Run) -> Check:
         data, intensities = _look(run, pairs)
         if isinstance(data, TrainingData):
             run = with_likeness(run, data.differences)
+        run = suited_to_labels(run, data.training)
     names = list(run.classes.values())
     shape = run.network.architecture(channels=len(data.channel_names), classes=len(names), voxel_size=data.voxel_size)
     summary = summary_of(data.sections, data.training, data.validation, names)

@@ -84,6 +84,10 @@ class AnchorSet:
         """How many strokes there are."""
         return len(np.unique(self.strokes))
 
+    def pixels_at_most(self, of_a_stroke: int) -> int:
+        """Return how many labelled pixels there are where no more than so many of each stroke count."""
+        return int(np.minimum(np.unique(self.strokes, return_counts=True)[1], of_a_stroke).sum())
+
     def at_most(self, per_class: int, rng: np.random.Generator) -> AnchorSet:
         """Return a random subset with at most `per_class` anchors of each class."""
         chosen = [rng.permutation(anchors)[:per_class] for anchors in self.of_class.values()]

@@ -31,6 +31,7 @@ from eseg_zoo.training.finish import finish
 from eseg_zoo.training.fit import Fitted, fit
 from eseg_zoo.training.folder import CHECKPOINTS, Begun, clear_stage, prepare_folder, refuse_begun, writing_to
 from eseg_zoo.training.inputs import records_of, require_same
+from eseg_zoo.training.length import suited_to_labels
 from eseg_zoo.training.likeness import with_likeness
 from eseg_zoo.training.machine import device_of
 from eseg_zoo.training.paper import PaperSemiSupervised, PaperSupervised
@@ -90,7 +91,7 @@ def _train(
     pairs = open_pairs(run) if pairs is None else pairs
     run = with_classes(run, pairs)
     data = read_training_data(run, pairs)
-    run = with_likeness(run, data.differences)
+    run = suited_to_labels(with_likeness(run, data.differences), data.training, goes_on=start is not None)
     hvae, architecture = first_network(run, channels=len(data.channel_names), voxel_size=data.voxel_size, start=start)
     geometry = architecture.geometry
     source = data.source(PatchGeometry(geometry.stride, geometry.margin))

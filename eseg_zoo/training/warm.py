@@ -18,18 +18,12 @@ import torch
 from torch import Tensor
 
 from eseg_zoo.checkpoint import Checkpoint
-from eseg_zoo.config import (
-    PRESETS,
-    VOLUME_PRESETS,
-    NetworkSettings,
-    Run,
-    SemiSupervisedSettings,
-    TrainingSettings,
-)
+from eseg_zoo.config import PRESETS, NetworkSettings, Run
 from eseg_zoo.errors import CheckpointError, ConfigError, InputError
 from eseg_zoo.model.architecture import Architecture
 from eseg_zoo.model.hvae import HVAE
 from eseg_zoo.model.prior import INITIAL_SEPARATION
+from eseg_zoo.training.length import usual_steps, with_steps
 
 log = logging.getLogger(__name__)
 
@@ -43,11 +37,9 @@ CLASS_AXES = {
     "mixture.means": 0,
     "mixture.log_variances": 0,
 }
-# Of the steps of both stages of a preset, a training that goes on from a model takes this share, all of them
-# semi-supervised, at this share of the learning rate. From 300 to 420 points of the VNC data, 60 steps where a fresh
-# training had 250 gave a mean Dice of 0.517 (0.504 at the whole rate), the fresh one 0.474 in 3.6 times the time.
-# A new class is found sooner at the whole rate.
-SHARE, RATE = 1 / 5, 1 / 2
+# A training that goes on from a model takes this share of the learning rate (see `length.SHARE`); a new class is found
+# sooner at the whole rate.
+RATE = 1 / 2
 
 
 @dataclass(frozen=True)
@@ -74,8 +66,8 @@ class WarmStart:
         """Return the run's settings with what the model fixes, and the short schedule of a training that goes on.
 
         The network's shape is the model's. Where the run has no preset, it has the model's. Steps that the run does not
-        give itself are `SHARE` of those of its preset, without a supervised stage; the learning rate is `RATE` of it,
-        unless a class is new. Settings that were completed so stay as they are.
+        give itself are `length.SHARE` of those of its preset, without a supervised stage; the learning rate is `RATE`
+        of it, unless a class is new. Settings that were completed so stay as they are.
 
         Raises `ConfigError` where the run asks for another shape.
         """
@@ -146,28 +138,10 @@ def _tell_shape(shape: Architecture) -> str:
 
 def _with_short_schedule(run: Run, given: Mapping[str, Any]) -> Run:
     """Return the run with the steps of a training that goes on, unless it gives steps of its own."""
-    usual = _usual_steps(run)
+    usual = usual_steps(run)
     if {section: given.get(section, {}).get("steps", steps) for section, steps in usual.items()} != usual:
         return run
-    return with_steps(run, training=0, semi_supervised=short_steps(run))
-
-
-def _usual_steps(run: Run) -> dict[str, int]:
-    """Return the steps of the stages by the run's preset."""
-    defaults = (VOLUME_PRESETS if run.network.dims == 3 else PRESETS)[str(run.preset)]
-    usual = {"training": TrainingSettings().steps, "semi_supervised": SemiSupervisedSettings().steps}
-    return {section: defaults.get(section, {}).get("steps", steps) for section, steps in usual.items()}
-
-
-def short_steps(run: Run) -> int:
-    """Return the steps of a training with the run's preset that goes on from a model."""
-    return max(round(SHARE * sum(_usual_steps(run).values())), 1)
-
-
-def with_steps(run: Run, **steps: int) -> Run:
-    """Return the run with other steps of the sections that are named."""
-    sections = {name: getattr(run, name).model_copy(update={"steps": count}) for name, count in steps.items()}
-    return run.model_copy(update=sections)
+    return with_steps(run, **usual_steps(run, goes_on=True))
 
 
 def _tell_classes(name: str, known: Sequence[str], names: Sequence[str]) -> None:

@@ -78,6 +78,15 @@ def test_training_learns_from_few_pixels() -> None:
     assert (trained.logits(images[2]).argmax(0) == truth[2]).mean() > 0.95
 
 
+def test_slices_may_differ_in_size_and_without_validation_the_last_weights_stay() -> None:
+    images, truth = halves(2)
+    examples = Examples([images[0], images[1, 20:120]], [sparse(truth, 0.002)[0], sparse(truth, 0.01)[1, 20:120]])
+    settings = TrainingSettings(steps=24, epoch_steps=8, learning_rate=1e-2)
+    torch.manual_seed(0)
+    trained = train_unet(UNet(4, 2), examples, None, near_labels(examples.labels), settings=settings, tiles=4, seed=0)
+    assert (trained.logits(images[0]).argmax(0) == truth[0]).mean() > 0.95
+
+
 def test_training_ends_with_its_best_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[dict[str, torch.Tensor]] = []
 
@@ -103,10 +112,11 @@ def test_weights_make_a_rare_class_count_as_much_as_a_frequent_one(
 ) -> None:
     rng = np.random.default_rng(0)
     images = rng.integers(0, 255, (2, 96, 96), dtype=np.uint8)  # which say nothing of the labels
-    examples = Examples(images, (rng.random(images.shape) < 0.1).astype(np.int16))
+    labels = (rng.random(images.shape) < 0.1).astype(np.int16)
+    examples = Examples(images, labels)
     settings = TrainingSettings(steps=60, epoch_steps=60, learning_rate=2e-2)
     torch.manual_seed(0)
-    draw = anywhere(examples.labels)
+    draw = anywhere(labels)
     trained = train_unet(UNet(2, 2), examples, examples, draw, settings=settings, tiles=8, seed=0, weights=weights)
     rare = torch.from_numpy(trained.logits(images[0])).softmax(0)[1]
     assert float(rare.mean()) == pytest.approx(expected, abs=0.06)

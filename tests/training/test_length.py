@@ -1,0 +1,68 @@
+"""How long a training is follows from its preset, its labels and what it goes on from, unless the run says it."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import numpy as np
+import pytest
+
+from eseg_zoo.config import Run
+from eseg_zoo.patches.anchors import AnchorSet
+from eseg_zoo.training.length import FEWEST, PER_LABEL, SHARE, suited_to_labels
+
+
+def run_of(**settings: Any) -> Run:
+    given = {"images": "a.tif", "labels": "b.tif", "classes": {1: "a", 2: "b"}, "out": "out", "preset": "small"}
+    return Run.checked(given | settings, "test")
+
+
+def points(count: int, *, pixels: int = 1) -> AnchorSet:
+    """So many strokes of so many pixels in a row each."""
+    y, x = np.mgrid[:count, :pixels]
+    places = np.stack([np.zeros(y.size, int), 2 * y.ravel(), x.ravel()], axis=1)
+    return AnchorSet.of(places, np.zeros(y.size, np.int64))
+
+
+def steps_of(run: Run) -> tuple[int, int]:
+    return run.training.steps, run.semi_supervised.steps
+
+
+@pytest.mark.parametrize(
+    ("labels", "total"),
+    [
+        (points(2), FEWEST),
+        (points(FEWEST // PER_LABEL + 50), FEWEST + 50 * PER_LABEL),
+        (points(60, pixels=8), 60 * 8 * PER_LABEL),
+        (points(60, pixels=100), 60 * 8 * PER_LABEL),
+        (points(3000), 3000),
+    ],
+)
+def test_few_labels_are_looked_at_for_less_long_and_long_strokes_count_as_few(labels: AnchorSet, total: int) -> None:
+    supervised, semi_supervised = steps_of(suited_to_labels(run_of(), labels))
+    assert supervised + semi_supervised == total
+    assert semi_supervised == pytest.approx(2 * supervised, abs=2), "in the proportion of the preset"
+
+
+def test_a_training_that_goes_on_takes_its_share_of_that(caplog: pytest.LogCaptureFixture) -> None:
+    run = run_of(training={"steps": 0}, semi_supervised={"steps": round(SHARE * 3000)})
+    assert steps_of(suited_to_labels(run, points(2), goes_on=True)) == (0, round(SHARE * FEWEST))
+    assert suited_to_labels(run, points(3000), goes_on=True) is run
+
+
+def test_steps_that_the_run_gives_stay_and_what_is_changed_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        assert steps_of(suited_to_labels(run_of(training={"steps": 5000}), points(2)))[0] == 5000
+        assert "training.steps" not in caplog.text
+        assert "semi_supervised.steps is 400" in caplog.text
+
+
+def test_the_default_preset_is_shortened_too() -> None:
+    assert steps_of(suited_to_labels(run_of(preset="default"), points(2))) == (FEWEST / 2, FEWEST / 2)
+
+
+@pytest.mark.parametrize("settings", [{"preset": "paper"}, {"network": {"dims": 3}}])
+def test_the_published_training_and_volumes_keep_their_length(settings: dict[str, Any]) -> None:
+    run = run_of(**settings)
+    assert suited_to_labels(run, points(2)) is run
