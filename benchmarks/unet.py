@@ -142,12 +142,13 @@ class TrainedUNet:
     std: float
 
     def logits(self, image: NDArray[Any]) -> NDArray[np.float32]:
-        """Return logits (classes, y, x) of one slice (y, x) of raw intensities."""
-        x = torch.from_numpy(((image - self.mean) / self.std).astype(np.float32))
+        """Return logits (classes, y, x) of a slice (y, x) of raw intensities, which is padded to a size that halves."""
+        missing = [(0, -length % 2**DEPTH) for length in image.shape]
+        x = torch.from_numpy(((np.pad(image, missing, "symmetric") - self.mean) / self.std).astype(np.float32))
         self.network.eval()
         with torch.inference_mode():
             found: NDArray[np.float32] = self.network(_channels_last(x[None, None]))[0].numpy()
-        return found
+        return found[:, : image.shape[0], : image.shape[1]]
 
     def soft_dice(self, examples: Examples) -> float:
         """Return the mean soft Dice over the classes labelled in `examples`, 0..1."""

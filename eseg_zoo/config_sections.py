@@ -106,7 +106,9 @@ class TrainingSettings(Settings):
     """Optimisation. Steps and batches are those of the supervised stage; everything else holds for both stages."""
 
     steps: int = Field(20000, ge=0)
-    """Most steps of the supervised stage. 0 leaves it out, which only a training that goes on from a model may do."""
+    """Most steps of the supervised stage. Where it is not given, few labels make them fewer: four steps of both stages
+    together for each labelled pixel, but no fewer than 600. 0 leaves the stage out, which only a training that goes on
+    from a model may do."""
     epoch_steps: int = Field(100, ge=1)
     """Steps between two validations, about: a stage is divided into epochs of equal length."""
     patience: int = Field(50, ge=1)
@@ -151,7 +153,7 @@ class SemiSupervisedSettings(Settings):
     """The last stage: unlabelled patches join the labelled ones, with pseudo-labels from an averaged network."""
 
     steps: int = Field(20000, ge=0)
-    """Most steps. 0 turns the stage off."""
+    """Most steps; few labels make them fewer, as in `training.steps`. 0 turns the stage off."""
     labelled: int = Field(128, ge=1)
     """Labelled patches of a step."""
     unlabelled: int = Field(16, ge=1)

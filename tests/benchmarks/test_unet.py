@@ -87,6 +87,16 @@ def test_slices_may_differ_in_size_and_without_validation_the_last_weights_stay(
     assert (trained.logits(images[0]).argmax(0) == truth[0]).mean() > 0.95
 
 
+def test_a_slice_of_any_size_is_judged_whole() -> None:
+    trained = TrainedUNet(UNet(2, 3), 100.0, 30.0)
+    image = halves(1)[0][0]
+    logits = trained.logits(image[:45, :51])
+    assert logits.shape == (3, 45, 51)
+    np.testing.assert_array_equal(
+        logits, trained.logits(np.pad(image[:45, :51], ((0, 3), (0, 5)), "symmetric"))[:, :45, :51]
+    )
+
+
 def test_training_ends_with_its_best_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[dict[str, torch.Tensor]] = []
 

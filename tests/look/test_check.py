@@ -189,3 +189,14 @@ def test_it_tells_what_training_changes_where_images_differ_in_intensity(tmp_pat
     found = check_run(run_in(tmp_path))
     assert found.run.augmentation.contrast > 0.2
     assert "augmentation.contrast is" in " ".join(found.notes)
+
+
+def test_it_tells_how_many_steps_few_labels_are_good_for(inputs: Path) -> None:
+    settings: dict[str, Any] = {"preset": "small", "training": {"accelerator": "cpu"}}
+    found = check_run(run_in(inputs, **settings))
+    assert found.run.training.steps + found.run.semi_supervised.steps < 1000
+    assert "training.steps is" in " ".join(found.notes)
+    longer = check_run(run_in(inputs, **settings, semi_supervised={"steps": 1999}))
+    assert longer.seconds
+    assert found.seconds
+    assert longer.seconds > 2 * found.seconds

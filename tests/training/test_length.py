@@ -8,8 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+import eseg_zoo
 from eseg_zoo.config import Run
+from eseg_zoo.live.training import SUPERVISED_STEPS
 from eseg_zoo.patches.anchors import AnchorSet
+from eseg_zoo.training import length
 from eseg_zoo.training.length import FEWEST, PER_LABEL, SHARE, suited_to_labels
 
 
@@ -66,3 +69,30 @@ def test_the_default_preset_is_shortened_too() -> None:
 def test_the_published_training_and_volumes_keep_their_length(settings: dict[str, Any]) -> None:
     run = run_of(**settings)
     assert suited_to_labels(run, points(2)) is run
+
+
+TINY: dict[str, Any] = {"axes": "yx", "preset": "small", "network": {"width": 4, "latents": 2}}
+
+
+def two_strokes() -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    image = np.random.default_rng(0).integers(0, 255, (64, 64), np.uint8)
+    labels = np.zeros_like(image)
+    labels[20, 10:20], labels[40, 10:20] = 1, 2
+    return image, labels
+
+
+def test_a_training_and_one_that_goes_on_from_it_are_as_long_as_their_labels_ask(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(length, "FEWEST", 15)
+    monkeypatch.setattr(length, "PER_LABEL", 0)
+    model = eseg_zoo.train(*two_strokes(), classes={1: "a", 2: "b"}, training={"batch_size": 2}, **TINY)
+    assert model.checkpoint.training.steps == 15
+    assert model.train(*two_strokes(), axes="yx").checkpoint.training.steps == 3
+
+
+def test_a_live_training_ends_where_few_labels_teach_no_more() -> None:
+    with eseg_zoo.start_training(*two_strokes(), classes={1: "a", 2: "b"}, **TINY) as live:
+        live.set_labels(two_strokes()[1]).result(600)
+        steps = live.progress.steps
+    assert steps - SUPERVISED_STEPS <= round(SHARE * FEWEST) + 2, "beside what was made before the labels came"
