@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test quick fuzz check interop napari docs dist bench bench-accuracy bench-loop ablation clean
+.PHONY: demo test quick fuzz check interop napari docs dist bench bench-accuracy bench-peers bench-loop ablation clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("eseg_zoo needs Python 3.11 or newer, this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
@@ -60,7 +60,10 @@ bench: $(READY)  ## seconds and memory per megapixel of predict, the exported fo
 	$(BIN)/python benchmarks/speed.py
 	$(BIN)/python benchmarks/formats.py
 
-bench-accuracy: $(READY)  ## Dice beside a random forest and a U-Net, from 60 to 6,000 labels: DATA=folder of the VNC data
+bench-accuracy: $(READY)  ## Dice beside a random forest and a U-Net, from few labels: DATA=folder of the data sets
+	$(BIN)/python benchmarks/accuracy.py $(OPTIONS) '$(or $(DATA),$(error give DATA=folder of the data sets))'
+
+bench-peers: $(READY)  ## the same on one data set, from 60 to 6,000 labels: DATA=folder of the VNC data
 	$(BIN)/python benchmarks/peers.py $(OPTIONS) '$(or $(DATA),$(error give DATA=folder of the VNC data))'
 
 bench-loop: $(READY)  ## Dice over strokes of a simulated annotator, by where they are painted: DATA=folder of a data set

@@ -31,12 +31,12 @@ import unet
 from eseg_zoo.api import run_of
 from eseg_zoo.config import Run
 from eseg_zoo.output import replacing
-from eseg_zoo.training.data import read_labels
+from eseg_zoo.training.data import read_training_data
 from eseg_zoo.training.length import suited_to_labels
 from judging import Judged, judge_forest, judge_logits, judge_network
 from learners import merged
 from materials import Material, Plane, read_material, stacks_of
-from report import CROSS_ENTROPY_ALONE, Report, spread, supervised_effort
+from report import CROSS_ENTROPY_ALONE, Report, network_steps, spread, supervised_effort
 from rows import Outcome, Row, complete, read_outcomes
 
 METHODS = {
@@ -47,7 +47,12 @@ METHODS = {
 }
 # Lines of `--also`: the small preset with these settings.
 ALSO: dict[str, dict[str, Any]] = {
+    "300-steps": network_steps(300),
+    "600-steps": network_steps(600),
+    "1500-steps": network_steps(1500),
+    "3000-steps": {"training": {"steps": 1001}, "semi_supervised": {"steps": 1999}},
     "fixed-augmentation": {"augmentation": {"contrast": 0.2, "brightness": 0.3}},
+    "more-augmentation": {"augmentation": {"zoom": 0.25, "elastic": 4.0, "blur": 1.0, "noise": 0.3}},
 }
 NOTE = (
     "Dice over every pixel of the unseen slices, mean ± standard deviation over the draws, with the correction for "
@@ -108,7 +113,8 @@ def suited(material: Material, labels: Sequence[Plane]) -> Run:
     """Return the small preset's settings with the steps that it takes for these labels."""
     settings = {"classes": material.classes, "axes": "zyx", "preset": "small", "out": "."}
     run, pairs = run_of(material.learnt.images, stacks_of(labels, material.learnt), settings, None)
-    return suited_to_labels(run, read_labels(run, pairs).training)
+    data = read_training_data(run, pairs)
+    return suited_to_labels(run, data.training, data.differences)
 
 
 def rows_of(material: Material, options: argparse.Namespace) -> dict[tuple[int, str], list[Row]]:

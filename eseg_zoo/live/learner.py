@@ -105,13 +105,15 @@ class Learner:
         """Go on with other labels, from what is known now: as `eseg train --from` does from a finished model."""
         known = WarmStart(self.checkpoint(), "the training so far")
         if run.semi_supervised.steps:
-            short = min(run.semi_supervised.steps, steps_for(run, data.training, goes_on=True)["semi_supervised"])
+            most = steps_for(run, data.training, data.differences, goes_on=True)["semi_supervised"]
+            short = min(run.semi_supervised.steps, most)
             run = with_steps(run, training=self._supervised_left, semi_supervised=short)
         self.figures.pop("dice", None)
         self._learn(run, data, known)
 
     def _learn(self, run: Run, data: TrainingData, start: WarmStart | None) -> None:
-        run = suited_to_labels(with_likeness(run, data.differences), data.training, goes_on=start is not None)
+        run = with_likeness(run, data.differences)
+        run = suited_to_labels(run, data.training, data.differences, goes_on=start is not None)
         channels = len(data.channel_names)
         hvae, architecture = first_network(run, channels=channels, voxel_size=data.voxel_size, start=start)
         self.device = torch.device(device_of(run.training))

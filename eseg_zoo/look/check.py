@@ -17,6 +17,7 @@ from eseg_zoo.machine import has_gpu, multiply_adds_per_second
 from eseg_zoo.memory import free_memory
 from eseg_zoo.output import make_folder, replacing
 from eseg_zoo.patches.intensity import Intensities
+from eseg_zoo.patches.survey import Differences
 from eseg_zoo.progress import told_time
 from eseg_zoo.training.cautions import Labelled, cautions, intensities_of_images
 from eseg_zoo.training.data import (
@@ -111,9 +112,8 @@ def check_run(run: Run) -> Check:
         pairs = open_pairs(run)
         run = with_classes(run, pairs)
         data, intensities = _look(run, pairs)
-        if isinstance(data, TrainingData):
-            run = with_likeness(run, data.differences)
-        run = suited_to_labels(run, data.training)
+        differences = data.differences if isinstance(data, TrainingData) else Differences()
+        run = suited_to_labels(with_likeness(run, differences), data.training, differences)
     names = list(run.classes.values())
     shape = run.network.architecture(channels=len(data.channel_names), classes=len(names), voxel_size=data.voxel_size)
     summary = summary_of(data.sections, data.training, data.validation, names)

@@ -6,6 +6,8 @@ import logging
 
 from eseg_zoo.config import PRESETS, VOLUME_PRESETS, Run, SemiSupervisedSettings, TrainingSettings
 from eseg_zoo.patches.anchors import AnchorSet
+from eseg_zoo.patches.survey import Differences
+from eseg_zoo.training.likeness import are_unlike
 
 log = logging.getLogger(__name__)
 
@@ -13,9 +15,11 @@ log = logging.getLogger(__name__)
 # semi-supervised. From 300 to 420 points of the VNC data, 60 steps where a fresh training had 250 gave a mean Dice of
 # 0.517 (0.504 at the whole learning rate), the fresh one 0.474 in 3.6 times the time.
 SHARE = 1 / 5
-# A network that looks at few labels for long knows them by heart, and gets worse elsewhere: both stages together take
-# at most so many steps for each labelled pixel, and at least so many in all (`benchmarks/accuracy.py`).
-PER_LABEL, FEWEST = 4, 600
+# A network that looks at few labels for long knows them by heart: both stages together take at most so many steps for
+# each labelled pixel, and at least `FEWEST`. Where images are unlike each other, few labels say less of what others
+# look like, and longer is worse: from 48 points of nuclei the mean Dice was 0.70 after 600 steps and 0.65 after 1,500;
+# on the nerve cord, whose slices are alike, 0.57 and 0.62 (`benchmarks/accuracy.py`).
+PER_LABEL, FEWEST, FEWEST_OF_UNLIKE = 4, 1500, 600
 # Pixels of a stroke look alike: so many of each count as labels.
 OF_A_STROKE = 8
 
@@ -28,13 +32,14 @@ def usual_steps(run: Run, *, goes_on: bool = False) -> dict[str, int]:
     return {"training": 0, "semi_supervised": _share(sum(steps.values()))} if goes_on else steps
 
 
-def steps_for(run: Run, labels: AnchorSet, *, goes_on: bool = False) -> dict[str, int]:
-    """Return the most steps of the stages by the run's preset and what is labelled.
+def steps_for(run: Run, labels: AnchorSet, differences: Differences, *, goes_on: bool = False) -> dict[str, int]:
+    """Return the most steps of the stages by the run's preset, by what is labelled and by what the images differ by.
 
     `preset: paper` is as published, and of volumes it is not known how long is too long.
     """
     usual = usual_steps(run)
-    most = max(FEWEST, PER_LABEL * labels.pixels_at_most(OF_A_STROKE))
+    fewest = FEWEST_OF_UNLIKE if are_unlike(differences) else FEWEST
+    most = max(fewest, PER_LABEL * labels.pixels_at_most(OF_A_STROKE))
     if run.preset == "paper" or run.network.dims == 3 or most >= sum(usual.values()):
         return usual_steps(run, goes_on=goes_on)
     if goes_on:
@@ -43,12 +48,12 @@ def steps_for(run: Run, labels: AnchorSet, *, goes_on: bool = False) -> dict[str
     return {"training": supervised, "semi_supervised": most - supervised}
 
 
-def suited_to_labels(run: Run, labels: AnchorSet, *, goes_on: bool = False) -> Run:
-    """Return the run with no more steps than so few labels are good for; those that it gives itself stay.
+def suited_to_labels(run: Run, labels: AnchorSet, differences: Differences, *, goes_on: bool = False) -> Run:
+    """Return the run with no more steps than so few labels of such images are good for; those that it gives stay.
 
     What is changed is logged.
     """
-    usual, most = usual_steps(run, goes_on=goes_on), steps_for(run, labels, goes_on=goes_on)
+    usual, most = usual_steps(run, goes_on=goes_on), steps_for(run, labels, differences, goes_on=goes_on)
     fewer = {
         section: most[section]
         for section, steps in usual.items()

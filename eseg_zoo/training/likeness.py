@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import asdict
 
-from eseg_zoo.config import Run
+from eseg_zoo.config import AugmentationSettings, Run
 from eseg_zoo.patches.survey import Differences
 
 log = logging.getLogger(__name__)
@@ -21,10 +22,10 @@ def with_likeness(run: Run, differences: Differences) -> Run:
     Few labels lie in few images. If these are darker or paler than others, their intensities would pass for those of
     their classes. A setting that the run gives stays, and so does `preset: paper`. What is changed is logged.
     """
-    given, wanted = run.augmentation, {"contrast": differences.contrast, "brightness": differences.brightness}
+    given = run.augmentation
     larger = {
         key: round(min(_TYPICAL * found, _MOST[key]), 2)
-        for key, found in wanted.items()
+        for key, found in asdict(differences).items()
         if key not in given.model_fields_set and _TYPICAL * found > getattr(given, key)
     }
     if run.preset == "paper" or not larger:
@@ -32,3 +33,9 @@ def with_likeness(run: Run, differences: Differences) -> Run:
     changed = ", ".join(f"augmentation.{key} is {value:g}" for key, value in larger.items())
     log.info("The images differ in intensity, so the training patches are made to differ as much: %s.", changed)
     return run.model_copy(update={"augmentation": given.model_copy(update=larger)})
+
+
+def are_unlike(differences: Differences) -> bool:
+    """Return whether images differ by more than patches do by default."""
+    usual = AugmentationSettings()
+    return any(_TYPICAL * found > getattr(usual, key) for key, found in asdict(differences).items())

@@ -91,7 +91,8 @@ def _train(
     pairs = open_pairs(run) if pairs is None else pairs
     run = with_classes(run, pairs)
     data = read_training_data(run, pairs)
-    run = suited_to_labels(with_likeness(run, data.differences), data.training, goes_on=start is not None)
+    run = with_likeness(run, data.differences)
+    run = suited_to_labels(run, data.training, data.differences, goes_on=start is not None)
     hvae, architecture = first_network(run, channels=len(data.channel_names), voxel_size=data.voxel_size, start=start)
     geometry = architecture.geometry
     source = data.source(PatchGeometry(geometry.stride, geometry.margin))

@@ -12,8 +12,11 @@ import eseg_zoo
 from eseg_zoo.config import Run
 from eseg_zoo.live.training import SUPERVISED_STEPS
 from eseg_zoo.patches.anchors import AnchorSet
+from eseg_zoo.patches.survey import Differences
 from eseg_zoo.training import length
-from eseg_zoo.training.length import FEWEST, PER_LABEL, SHARE, suited_to_labels
+from eseg_zoo.training.length import FEWEST, SHARE, suited_to_labels
+
+ALIKE, UNLIKE = Differences(0.05, 0.1), Differences(0.05, 0.2)
 
 
 def run_of(**settings: Any) -> Run:
@@ -33,42 +36,46 @@ def steps_of(run: Run) -> tuple[int, int]:
 
 
 @pytest.mark.parametrize(
-    ("labels", "total"),
+    ("labels", "differences", "total"),
     [
-        (points(2), FEWEST),
-        (points(FEWEST // PER_LABEL + 50), FEWEST + 50 * PER_LABEL),
-        (points(60, pixels=8), 60 * 8 * PER_LABEL),
-        (points(60, pixels=100), 60 * 8 * PER_LABEL),
-        (points(3000), 3000),
+        (points(2), ALIKE, 1500),
+        (points(2), UNLIKE, 600),
+        (points(200), UNLIKE, 800),
+        (points(400), ALIKE, 1600),
+        (points(60, pixels=8), ALIKE, 1920),
+        (points(60, pixels=100), UNLIKE, 1920),
+        (points(3000), UNLIKE, 3000),
     ],
 )
-def test_few_labels_are_looked_at_for_less_long_and_long_strokes_count_as_few(labels: AnchorSet, total: int) -> None:
-    supervised, semi_supervised = steps_of(suited_to_labels(run_of(), labels))
+def test_few_labels_are_looked_at_for_less_long_and_long_strokes_count_as_few(
+    labels: AnchorSet, differences: Differences, total: int
+) -> None:
+    supervised, semi_supervised = steps_of(suited_to_labels(run_of(), labels, differences))
     assert supervised + semi_supervised == total
     assert semi_supervised == pytest.approx(2 * supervised, abs=2), "in the proportion of the preset"
 
 
-def test_a_training_that_goes_on_takes_its_share_of_that(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_training_that_goes_on_takes_its_share_of_that() -> None:
     run = run_of(training={"steps": 0}, semi_supervised={"steps": round(SHARE * 3000)})
-    assert steps_of(suited_to_labels(run, points(2), goes_on=True)) == (0, round(SHARE * FEWEST))
-    assert suited_to_labels(run, points(3000), goes_on=True) is run
+    assert steps_of(suited_to_labels(run, points(2), ALIKE, goes_on=True)) == (0, 300)
+    assert suited_to_labels(run, points(3000), ALIKE, goes_on=True) is run
 
 
 def test_steps_that_the_run_gives_stay_and_what_is_changed_is_told(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
-        assert steps_of(suited_to_labels(run_of(training={"steps": 5000}), points(2)))[0] == 5000
+        assert steps_of(suited_to_labels(run_of(training={"steps": 5000}), points(2), ALIKE))[0] == 5000
         assert "training.steps" not in caplog.text
-        assert "semi_supervised.steps is 400" in caplog.text
+        assert "semi_supervised.steps is 1000" in caplog.text
 
 
 def test_the_default_preset_is_shortened_too() -> None:
-    assert steps_of(suited_to_labels(run_of(preset="default"), points(2))) == (FEWEST / 2, FEWEST / 2)
+    assert steps_of(suited_to_labels(run_of(preset="default"), points(2), UNLIKE)) == (300, 300)
 
 
 @pytest.mark.parametrize("settings", [{"preset": "paper"}, {"network": {"dims": 3}}])
 def test_the_published_training_and_volumes_keep_their_length(settings: dict[str, Any]) -> None:
     run = run_of(**settings)
-    assert suited_to_labels(run, points(2)) is run
+    assert suited_to_labels(run, points(2), UNLIKE) is run
 
 
 TINY: dict[str, Any] = {"axes": "yx", "preset": "small", "network": {"width": 4, "latents": 2}}
