@@ -39,7 +39,7 @@ def steps_of(run: Run) -> tuple[int, int]:
     ("labels", "differences", "total"),
     [
         (points(2), ALIKE, 1500),
-        (points(2), UNLIKE, 600),
+        (points(2), UNLIKE, 300),
         (points(200), UNLIKE, 800),
         (points(400), ALIKE, 1600),
         (points(60, pixels=8), ALIKE, 1920),
@@ -69,7 +69,7 @@ def test_steps_that_the_run_gives_stay_and_what_is_changed_is_told(caplog: pytes
 
 
 def test_the_default_preset_is_shortened_too() -> None:
-    assert steps_of(suited_to_labels(run_of(preset="default"), points(2), UNLIKE)) == (300, 300)
+    assert steps_of(suited_to_labels(run_of(preset="default"), points(2), UNLIKE)) == (150, 150)
 
 
 @pytest.mark.parametrize("settings", [{"preset": "paper"}, {"network": {"dims": 3}}])
