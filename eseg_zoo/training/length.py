@@ -49,9 +49,9 @@ def steps_for(run: Run, labels: AnchorSet, differences: Differences, *, goes_on:
 
 
 def suited_to_labels(run: Run, labels: AnchorSet, differences: Differences, *, goes_on: bool = False) -> Run:
-    """Return the run with no more steps than so few labels of such images are good for; those that it gives stay.
+    """Return the run with no more steps than so few labels of such images are good for.
 
-    What is changed is logged.
+    Steps that are not the preset's are the run's own, and stay. What is changed is logged.
     """
     usual, most = usual_steps(run, goes_on=goes_on), steps_for(run, labels, differences, goes_on=goes_on)
     fewer = {
@@ -62,7 +62,7 @@ def suited_to_labels(run: Run, labels: AnchorSet, differences: Differences, *, g
     if not fewer:
         return run
     changed = ", ".join(f"{section}.steps is {steps}" for section, steps in fewer.items())
-    log.info("There are few labels, which a longer training would learn by heart: %s.", changed)
+    log.info("There are few labels, which a longer training would learn by heart: %s; the run may say more.", changed)
     return with_steps(run, **fewer)
 
 
