@@ -36,7 +36,7 @@ from eseg_zoo.training.length import suited_to_labels
 from judging import Judged, judge_forest, judge_logits, judge_network
 from learners import merged
 from materials import Material, Plane, read_material, stacks_of
-from report import CROSS_ENTROPY_ALONE, Report, network_steps, spread, supervised_effort
+from report import CROSS_ENTROPY_ALONE, Report, network_steps, numbers, spread, supervised_effort
 from rows import Outcome, Row, complete, read_outcomes
 
 METHODS = {
@@ -157,16 +157,12 @@ def materials_in(folder: Path) -> dict[Path, Material]:
     return found
 
 
-def _numbers(text: str) -> list[int]:
-    return [int(part) for part in text.split(",")]
-
-
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, help="folder of a data set, or of several")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/runs/accuracy"), help="where rows and tables go")
-    parser.add_argument("--labels", type=_numbers, default=[60, 300], help="labelled pixels, about")
-    parser.add_argument("--draws", type=_numbers, default=[0, 1, 2], help="of the labels, each with a training seed")
+    parser.add_argument("--labels", type=numbers, default=[60, 300], help="labelled pixels, about")
+    parser.add_argument("--draws", type=numbers, default=[0, 1, 2], help="of the labels, each with a training seed")
     parser.add_argument("--also", nargs="*", choices=ALSO, default=[], help="further lines of the small preset")
     parser.add_argument("--jobs", type=int, default=2, help="rows at a time, one thread each")
     parser.add_argument("--table", action="store_true", help="only make the tables of the rows that are finished")
@@ -177,21 +173,23 @@ def main() -> None:
     """Run what is missing and make a table of each data set."""
     options, console = _parse(), Console(width=150)
     wanted = {place: rows_of(material, options) for place, material in materials_in(options.data).items()}
+    every = {
+        place: [row for draw in zip(*rows.values(), strict=True) for row in draw] for place, rows in wanted.items()
+    }
+    if not options.table:
+        try:
+            for place, rows in every.items():
+                complete(rows, partial(learn, place), options.out, jobs=options.jobs, console=console)
+        except KeyboardInterrupt:
+            console.print("interrupted; the same command goes on with the rows that are missing")
+    options.out.mkdir(parents=True, exist_ok=True)
     missing = 0
-    for place, rows in wanted.items():
-        every = [row for draw in zip(*rows.values(), strict=True) for row in draw]
-        if not options.table:
-            try:
-                complete(every, partial(learn, place), options.out, jobs=options.jobs, console=console)
-            except KeyboardInterrupt:
-                console.print("interrupted; the same command goes on with the rows that are missing")
-                options.table = True
-        outcomes = read_outcomes(every, options.out)
-        missing += len(every) - len(outcomes)
-        table = make_table(every[0].labels, rows, outcomes)
+    for place, lines in wanted.items():
+        outcomes, name = read_outcomes(every[place], options.out), every[place][0].labels
+        missing += len(every[place]) - len(outcomes)
+        table = make_table(name, lines, outcomes)
         table.show(console)
-        options.out.mkdir(parents=True, exist_ok=True)
-        with replacing(options.out / f"{every[0].labels}.md", force=True) as temporary:
+        with replacing(options.out / f"{name}.md", force=True) as temporary:
             temporary.write_text(table.markdown(), encoding="utf-8")
     if missing:
         console.print(f"{missing} rows are missing")

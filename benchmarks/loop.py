@@ -33,7 +33,7 @@ from eseg_zoo.output import replacing
 from judging import Judged, judge_forest, judge_network
 from loop_report import draw_curves, make_tables
 from materials import Labelled, Material, Plane, read_material, stacks_of
-from report import network_steps
+from report import network_steps, numbers
 from rows import Outcome, Row, complete
 
 STRATEGIES = ("random", "classes", "suggest", "error")
@@ -148,18 +148,14 @@ def read_round(record: Path) -> Round:
     return Round(**fields | {key: Judged(**fields[key]) for key in ("network", "forest")})
 
 
-def _numbers(text: str) -> list[int]:
-    return [int(part) for part in text.split(",")]
-
-
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, help="folder of a data set")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/runs/loop"), help="where rounds and tables go")
-    parser.add_argument("--rounds", type=_numbers, default=[*range(10, 125, 5)], help="strokes after each round")
+    parser.add_argument("--rounds", type=numbers, default=[*range(10, 125, 5)], help="strokes after each round")
     parser.add_argument("--steps", type=int, default=400, help="steps of the first training, at least 100")
     parser.add_argument("--round-steps", type=int, default=100, help="steps of each later one, which goes on from it")
-    parser.add_argument("--seeds", type=_numbers, default=[0, 1, 2], help="of strokes and training")
+    parser.add_argument("--seeds", type=numbers, default=[0, 1, 2], help="of strokes and training")
     parser.add_argument("--strategies", type=lambda text: text.split(","), default=list(STRATEGIES))
     parser.add_argument("--jobs", type=int, default=2, help="rows at a time, one thread each")
     parser.add_argument("--table", action="store_true", help="only make the tables of the rounds that are finished")

@@ -77,8 +77,13 @@ def parse(description: str | None, *, out: str, steps: int, budgets: str) -> arg
     return parser.parse_args()
 
 
+def numbers(text: str) -> list[int]:
+    """Return the whole numbers of an option such as '0,1,2'."""
+    return [int(part) for part in text.split(",")]
+
+
 def _budgets(text: str) -> list[int]:
-    budgets = [int(part) for part in text.split(",")]
+    budgets = numbers(text)
     for budget in budgets:
         if budget % LABELS_OF_ONE or not 0 < budget <= MOST_PER_CLASS * LABELS_OF_ONE:
             raise argparse.ArgumentTypeError(

@@ -31,7 +31,7 @@ from eseg_zoo.output import replacing
 from eseg_zoo.training.length import SHARE
 from judging import judge_network
 from materials import Material, Plane, read_material, stacks_of
-from report import Report, network_steps, spread
+from report import Report, network_steps, numbers, spread
 from rows import Outcome, Row, complete
 
 # In this order: each training, and what it is called.
@@ -118,17 +118,13 @@ def make_table(name: str, found: Mapping[str, Sequence[Trained]]) -> Report:
     return Report(f"Going on from a model: {name}", NOTE, header, lines)
 
 
-def _numbers(text: str) -> list[int]:
-    return [int(part) for part in text.split(",")]
-
-
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, help="folder of a data set")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/runs/warm"), help="where models and tables go")
     parser.add_argument("--strokes", type=int, default=120, help="of all classes together")
     parser.add_argument("--steps", type=int, default=3000, help="of a fresh training, at least 100")
-    parser.add_argument("--draws", type=_numbers, default=[0, 1, 2], help="of strokes, with a training seed each")
+    parser.add_argument("--draws", type=numbers, default=[0, 1, 2], help="of strokes, with a training seed each")
     parser.add_argument("--jobs", type=int, default=2, help="draws at a time, one thread each")
     parser.add_argument("--table", action="store_true", help="only make the table of the trainings that are finished")
     return parser.parse_args()

@@ -18,18 +18,22 @@ SHARE = 1 / 5
 # A network that looks at few labels for long knows them by heart: both stages together take at most so many steps for
 # each labelled pixel, and at least `FEWEST`. Where images are unlike each other, few labels say less of what others
 # look like, and longer is worse: from 48 points of nuclei the mean Dice was 0.73 after 300 steps and 0.65 after 1,500;
-# on the nerve cord, whose slices are alike, 0.55 and 0.60 (`benchmarks/accuracy.py`).
+# on the nerve cord, whose slices are alike, 0.55 and 0.59 (`benchmarks/accuracy.py`).
 PER_LABEL, FEWEST, FEWEST_OF_UNLIKE = 4, 1500, 300
 # Pixels of a stroke look alike: so many of each count as labels.
 OF_A_STROKE = 8
 
 
-def usual_steps(run: Run, *, goes_on: bool = False) -> dict[str, int]:
-    """Return the steps of the stages by the run's preset, of a training from random weights or from a model."""
+def usual_steps(run: Run) -> dict[str, int]:
+    """Return the steps of the stages by the run's preset."""
     defaults = (VOLUME_PRESETS if run.network.dims == 3 else PRESETS)[str(run.preset)]
     usual = {"training": TrainingSettings().steps, "semi_supervised": SemiSupervisedSettings().steps}
-    steps = {section: defaults.get(section, {}).get("steps", count) for section, count in usual.items()}
-    return {"training": 0, "semi_supervised": _share(sum(steps.values()))} if goes_on else steps
+    return {section: defaults.get(section, {}).get("steps", count) for section, count in usual.items()}
+
+
+def short_steps(fresh: int) -> dict[str, int]:
+    """Return the steps of the stages of a training that goes on, where a fresh one takes so many in both."""
+    return {"training": 0, "semi_supervised": max(round(SHARE * fresh), 1)}
 
 
 def steps_for(run: Run, labels: AnchorSet, differences: Differences, *, goes_on: bool = False) -> dict[str, int]:
@@ -38,13 +42,13 @@ def steps_for(run: Run, labels: AnchorSet, differences: Differences, *, goes_on:
     `preset: paper` is as published, and of volumes it is not known how long is too long.
     """
     usual = usual_steps(run)
-    fewest = FEWEST_OF_UNLIKE if are_unlike(differences) else FEWEST
-    most = max(fewest, PER_LABEL * labels.pixels_at_most(OF_A_STROKE))
-    if run.preset == "paper" or run.network.dims == 3 or most >= sum(usual.values()):
-        return usual_steps(run, goes_on=goes_on)
+    total = most = sum(usual.values())
+    if run.preset != "paper" and run.network.dims == 2:
+        fewest = FEWEST_OF_UNLIKE if are_unlike(differences) else FEWEST
+        most = min(total, max(fewest, PER_LABEL * labels.pixels_at_most(OF_A_STROKE)))
     if goes_on:
-        return {"training": 0, "semi_supervised": _share(most)}
-    supervised = round(most * usual["training"] / sum(usual.values()))
+        return short_steps(most)
+    supervised = round(most * usual["training"] / total)
     return {"training": supervised, "semi_supervised": most - supervised}
 
 
@@ -53,7 +57,10 @@ def suited_to_labels(run: Run, labels: AnchorSet, differences: Differences, *, g
 
     Steps that are not the preset's are the run's own, and stay. What is changed is logged.
     """
-    usual, most = usual_steps(run, goes_on=goes_on), steps_for(run, labels, differences, goes_on=goes_on)
+    usual = usual_steps(run)
+    if goes_on:
+        usual = short_steps(sum(usual.values()))
+    most = steps_for(run, labels, differences, goes_on=goes_on)
     fewer = {
         section: most[section]
         for section, steps in usual.items()
@@ -70,7 +77,3 @@ def with_steps(run: Run, **steps: int) -> Run:
     """Return the run with other steps of the sections that are named."""
     sections = {name: getattr(run, name).model_copy(update={"steps": count}) for name, count in steps.items()}
     return run.model_copy(update=sections)
-
-
-def _share(steps: int) -> int:
-    return max(round(SHARE * steps), 1)

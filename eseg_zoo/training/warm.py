@@ -23,7 +23,7 @@ from eseg_zoo.errors import CheckpointError, ConfigError, InputError
 from eseg_zoo.model.architecture import Architecture
 from eseg_zoo.model.hvae import HVAE
 from eseg_zoo.model.prior import INITIAL_SEPARATION
-from eseg_zoo.training.length import usual_steps, with_steps
+from eseg_zoo.training.length import short_steps, usual_steps, with_steps
 
 log = logging.getLogger(__name__)
 
@@ -141,7 +141,7 @@ def _with_short_schedule(run: Run, given: Mapping[str, Any]) -> Run:
     usual = usual_steps(run)
     if {section: given.get(section, {}).get("steps", steps) for section, steps in usual.items()} != usual:
         return run
-    return with_steps(run, **usual_steps(run, goes_on=True))
+    return with_steps(run, **short_steps(sum(usual.values())))
 
 
 def _tell_classes(name: str, known: Sequence[str], names: Sequence[str]) -> None:
