@@ -100,6 +100,8 @@ class AugmentationSettings(Settings):
     given and the images differ more, up to 1."""
     noise: float = Field(0.2, ge=0)
     """Largest standard deviation of added Gaussian noise, in standard deviations of the images."""
+    cutmix: float = Field(1.0, ge=0, le=1)
+    """Share of the unlabelled patches in which a box shows a part of another one, whose pseudo-labels come along."""
 
 
 class TrainingSettings(Settings):

@@ -14,7 +14,7 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         "training": {"steps": 1000, "batch_size": 32, "patience": 20},
         "semi_supervised": {"steps": 2000, "labelled": 32, "unlabelled": 4},
     },
-    "paper": {"training": PUBLISHED_RATE, "paper": {}},
+    "paper": {"training": PUBLISHED_RATE, "augmentation": {"cutmix": 0.0}, "paper": {}},
 }
 
 # The same for `dims: 3`, where a patch costs about four times as much.
@@ -33,6 +33,7 @@ VOLUME_PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         "network": {"width": 48},
         "training": {"batch_size": 32, **PUBLISHED_RATE},
         "semi_supervised": {"labelled": 16, "unlabelled": 8},
+        "augmentation": {"cutmix": 0.0},
         "paper": {},
     },
 }

@@ -82,7 +82,7 @@ def moved(batch: StepBatch, device: torch.device) -> StepBatch:
     if unlabelled:
         student = there(unlabelled.student)
         assert student is not None
-        unlabelled = Unlabelled(unlabelled.clean.to(device), student)
+        unlabelled = Unlabelled(unlabelled.clean.to(device), student, unlabelled.pasted.to(device))
     return StepBatch(there(labelled), unlabelled)
 
 

@@ -83,6 +83,19 @@ def scattered_squares(size: Sequence[int], share: float, side: int, rng: np.rand
     return drawn[tuple(slice(start, start + n) for start, n in zip(starts, size, strict=True))]
 
 
+# Share of a region that a random box covers: each side is drawn by itself, so a box is seldom a square.
+BOX_SHARE = (0.2, 0.6)
+
+
+def random_box(size: Sequence[int], rng: np.random.Generator) -> NDArray[np.bool_]:
+    """Return a mask (*size) of a box, as large as `BOX_SHARE` says, at a random place within."""
+    mask = np.zeros(size, bool)
+    sides = [max(round(n * rng.uniform(*BOX_SHARE) ** (1 / len(size))), 1) for n in size]
+    starts = [int(rng.integers(n - side + 1)) for n, side in zip(size, sides, strict=True)]
+    mask[tuple(slice(start, start + side) for start, side in zip(starts, sides, strict=True))] = True
+    return mask
+
+
 @dataclass(frozen=True)
 class Symmetry:
     """A flip of each axis, then for `swap` an exchange of y and x: with both, all right-angle rotations."""

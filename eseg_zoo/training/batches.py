@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
@@ -14,7 +15,7 @@ from torch.utils.data import Dataset, Sampler
 from eseg_zoo.config import Run
 from eseg_zoo.patches.anchors import AnchorSet
 from eseg_zoo.patches.augment import augment
-from eseg_zoo.patches.geometry import Symmetry, scattered_squares
+from eseg_zoo.patches.geometry import PatchGeometry, Symmetry, random_box, scattered_squares
 from eseg_zoo.patches.source import Batch, PatchSource
 from eseg_zoo.training.machine import rank_and_count
 from eseg_zoo.training.plans import VALIDATION_ANCHORS_PER_CLASS
@@ -25,6 +26,11 @@ class Unlabelled(NamedTuple):
 
     clean: Tensor  # (b, c, *region + 2 * margin), normalised, as it is
     student: Batch  # the same places augmented, with random squares hidden; the labels are -1
+    pasted: Tensor  # (b, 1, *region), where the student sees the next patch of the batch instead
+
+    def labels_of(self, teacher: Tensor) -> Tensor:
+        """Return what the teacher says of the clean patches, (b, classes, *region), as the student sees them."""
+        return torch.where(self.pasted, _next(teacher), teacher)
 
 
 class StepBatch(NamedTuple):
@@ -77,7 +83,7 @@ class StepBatches(Dataset[StepBatch]):
         return augment(batch, self.source.geometry, self.run.augmentation, augmentation)
 
     def _draw_unlabelled(self, rng: np.random.Generator, augmentation: torch.Generator) -> Unlabelled:
-        """Return patches whose views differ by what is hidden and by the optics and the detector.
+        """Return patches whose views differ by what is hidden or pasted, and by the optics and the detector.
 
         The shape stays: zoom and elastic changes would move the teacher's labels.
         """
@@ -95,9 +101,12 @@ class StepBatches(Dataset[StepBatch]):
         sides = rng.choice(mask.sides, count)
         squares = [scattered_squares(geometry.size, mask.share, int(side), rng) for side in sides]
         hidden = torch.from_numpy(np.stack(squares)[own, None].astype(np.float32))
+        boxes = np.stack([random_box(geometry.region, rng) for _ in range(count)])
+        boxes[rng.random(count) >= self.run.augmentation.cutmix] = False
         rigid = self.run.augmentation.model_copy(update={"zoom": 0.0, "elastic": 0.0})
         student = augment(batch._replace(hidden=hidden), geometry, rigid, augmentation)
-        return Unlabelled(batch.patches, student)
+        pasted = torch.from_numpy(boxes[own, None])
+        return Unlabelled(batch.patches, paste_next(student, pasted, geometry), pasted)
 
     def _counts(self, each: int) -> tuple[int, NDArray[np.int64]]:
         """Return how many patches to draw for all processes, and which of them are this one's.
@@ -110,6 +119,24 @@ class StepBatches(Dataset[StepBatch]):
     def _draw_symmetries(self, count: int, rng: np.random.Generator) -> list[Symmetry] | None:
         drawn = Symmetry.draw(len(self.source.geometry.region), count, rng)
         return drawn if self.run.augmentation.symmetries else None
+
+
+def paste_next(batch: Batch, pasted: Tensor, geometry: PatchGeometry) -> Batch:
+    """Return patches with a part of the next one in each; `pasted` (b, 1, *region) is True where it is.
+
+    What is hidden stays hidden. Source: S. Yun et al., "CutMix: regularization strategy to train strong classifiers
+    with localizable features", ICCV 2019; for segmentation with few labels G. French et al., BMVC 2020.
+    """
+    whole = F.pad(pasted, [margin for margin in reversed(geometry.margin) for _ in range(2)])
+    return batch._replace(
+        patches=torch.where(whole, _next(batch.patches), batch.patches),
+        target=torch.where(pasted, _next(batch.target), batch.target),
+    )
+
+
+def _next(x: Tensor) -> Tensor:
+    """Return x (b, ...) with each of the batch in the place of the one before; the first is after the last."""
+    return x.roll(-1, 0)
 
 
 class EpochNumbers(Sampler[int]):

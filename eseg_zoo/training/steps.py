@@ -116,7 +116,8 @@ class SemiSupervisedSteps(Steps):
         weights = self.run.loss
         labelled, _ = self.labelled_loss(batch.labelled, noise)
         unlabelled, student = self.unlabelled_loss(batch.unlabelled, noise)
-        pseudo = F.cross_entropy(student.logits, self.teacher.label(batch.unlabelled.clean))
+        labels = batch.unlabelled.labels_of(self.teacher.label(batch.unlabelled.clean))
+        pseudo = F.cross_entropy(student.logits, labels)
         return {
             "loss": labelled.total(weights) + unlabelled.total(weights) + weights.delta * pseudo,
             "pseudo_labels": pseudo,

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from in_memory import cut
 
-from eseg_zoo.patches.geometry import PatchGeometry, Symmetry, reflected_index, scattered_squares
+from eseg_zoo.patches.geometry import PatchGeometry, Symmetry, random_box, reflected_index, scattered_squares
 
 PLANE = PatchGeometry((4, 4), (3, 3))
 VOLUME = PatchGeometry((2, 4, 4), (1, 3, 3))
@@ -135,6 +135,28 @@ def test_scattered_squares_cover_the_share_at_every_pixel(share: float, side: in
     rng = np.random.default_rng(0)
     covered = np.mean([scattered_squares((7, 10), share, side, rng) for _ in range(1500)], axis=0)
     np.testing.assert_allclose(covered, share, atol=5 * (share * (1 - share) / 1500) ** 0.5)
+
+
+@pytest.mark.parametrize("size", [(64, 64), (9, 40), (16, 24, 24)])
+def test_a_random_box_has_no_gap_and_a_fifth_to_three_fifths_of_the_whole(size: tuple[int, ...]) -> None:
+    rng = np.random.default_rng(0)
+    boxes = [random_box(size, rng) for _ in range(300)]
+    for box in boxes:
+        sides = [np.flatnonzero(box.any(tuple(other for other in range(box.ndim) if other != axis)))
+                 for axis in range(box.ndim)]  # fmt: skip
+        assert box[np.ix_(*sides)].all()
+        assert box.sum() == np.prod([side[-1] - side[0] + 1 for side in sides])
+    shares = [box.mean() for box in boxes]
+    assert 0.15 < min(shares) < 0.25
+    assert 0.5 < max(shares) < 0.65
+    for axis in range(len(size)):
+        rest = tuple(other for other in range(len(size)) if other != axis)
+        assert np.any(boxes, axis=0).any(rest).all()  # from one edge to the other
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 5), (2, 2, 2)])
+def test_a_box_of_a_tiny_region_has_a_pixel_at_least(size: tuple[int, ...]) -> None:
+    assert all(random_box(size, np.random.default_rng(seed)).any() for seed in range(20))
 
 
 def test_the_grid_of_scattered_squares_begins_anywhere() -> None:

@@ -19,11 +19,11 @@ from eseg_zoo.config import Run
 from eseg_zoo.example_run import SMALLEST_RUN
 from eseg_zoo.patches.anchors import AnchorSet
 from eseg_zoo.patches.geometry import PatchGeometry
-from eseg_zoo.training.batches import EpochNumbers, StepBatch, StepBatches, validation_batches
+from eseg_zoo.training.batches import EpochNumbers, StepBatch, StepBatches, Unlabelled, validation_batches
 from eseg_zoo.training.data import read_training_data
 from training.runs import run_in
 
-PLAIN = {"symmetries": False, "contrast": 0, "brightness": 0, "noise": 0}
+PLAIN = {"symmetries": False, "contrast": 0, "brightness": 0, "noise": 0, "cutmix": 0}
 GEOMETRY = PatchGeometry((4, 4), (3, 3))
 
 
@@ -52,6 +52,12 @@ def first(batches: StepBatches, count: int = 5) -> list[StepBatch]:
     return [batches[number] for number in range(count)]
 
 
+def unlabelled_of(run: Run, images: list[np.ndarray], count: int) -> list[Unlabelled]:
+    """The unlabelled patches of the first batches, so many in each."""
+    batches = first(batches_of(run, images, list(range(len(images))), unlabelled=count))
+    return [batch.unlabelled for batch in batches if batch.unlabelled]
+
+
 def noise(count: int, side: int = 20) -> list[np.ndarray]:
     return [np.random.default_rng(i).normal(size=(1, side, side + i)) for i in range(count)]
 
@@ -59,7 +65,7 @@ def noise(count: int, side: int = 20) -> list[np.ndarray]:
 def tensors(batch: StepBatch) -> list[Tensor]:
     parts = [*(batch.labelled or [])]
     if batch.unlabelled:
-        parts += [batch.unlabelled.clean, *batch.unlabelled.student]
+        parts += [batch.unlabelled.clean, *batch.unlabelled.student, batch.unlabelled.pasted]
     return parts
 
 
@@ -127,7 +133,8 @@ def test_the_teacher_sees_everything_and_the_student_the_same_places_with_a_shar
     shares = []
     for batch in first(batches):
         assert batch.unlabelled
-        clean, student = batch.unlabelled
+        clean, student, pasted = batch.unlabelled
+        assert not pasted.any()
         assert clean.shape == (40, 1, 18, 18)  # 3 cells of 4 pixels, and the margin
         assert torch.equal(student.patches, clean)  # without augmentation; what is hidden is taken away by the stage
         assert torch.equal(student.target, clean[..., 3:15, 3:15])
@@ -175,6 +182,43 @@ def test_the_stream_never_moves_the_teachers_labels() -> None:
     assert batch.unlabelled
     assert batch.labelled
     assert torch.equal(batch.unlabelled.student.patches, batch.unlabelled.clean)
+
+
+def test_in_a_box_the_student_sees_the_next_patch_and_its_pseudo_labels() -> None:
+    images = [np.full((1, 20, 20), float(grey)) for grey in range(50)]  # the grey tells the patch
+    shares = []
+    for unlabelled in unlabelled_of(run_with(augmentation=PLAIN | {"cutmix": 1}), images, 5):
+        pasted, student = unlabelled.pasted[:, 0], unlabelled.student
+        greys = unlabelled.clean[:, 0, 0, 0]
+        expected = torch.where(pasted, greys.roll(-1)[:, None, None], greys[:, None, None])
+        assert torch.equal(student.target[:, 0], expected)
+        assert torch.equal(student.patches[:, 0, 3:15, 3:15], expected)
+        around = student.patches.clone()
+        around[..., 3:15, 3:15] = greys[:, None, None, None]
+        assert torch.equal(around, unlabelled.clean)  # the margin stays
+        teacher = greys[:, None, None, None].expand(5, 1, 12, 12)
+        assert torch.equal(unlabelled.labels_of(teacher)[:, 0], expected)
+        for box in pasted:
+            y, x = torch.nonzero(box.any(1)).flatten(), torch.nonzero(box.any(0)).flatten()
+            assert int(box.sum()) == len(y) * len(x) == int((y[-1] - y[0] + 1) * (x[-1] - x[0] + 1))  # it has no gap
+            shares.append(float(box.float().mean()))
+    assert 0.1 < min(shares) < max(shares) < 0.7
+    assert len(set(shares)) > 5
+
+
+@pytest.mark.parametrize(("share", "fewest", "most"), [(0, 0, 0), (0.5, 60, 140), (1, 200, 200)])
+def test_so_many_patches_have_a_box(share: float, fewest: int, most: int) -> None:
+    run = run_with(augmentation=PLAIN | {"cutmix": share})
+    found = sum(int(one.pasted.any((1, 2, 3)).sum()) for one in unlabelled_of(run, noise(2), 40))
+    assert fewest <= found <= most
+
+
+def test_the_places_hidden_squares_and_teacher_patches_are_the_same_without_boxes() -> None:
+    every, none = (unlabelled_of(run_with(augmentation=PLAIN | {"cutmix": share}), noise(2), 4) for share in (1, 0))
+    for one, other in zip(every, none, strict=True):
+        assert torch.equal(one.clean, other.clean)
+        assert torch.equal(one.student.hidden, other.student.hidden)
+        assert not torch.equal(one.student.patches, other.student.patches)
 
 
 # -------------------------------------------------------------------------------------------- batches by their number
