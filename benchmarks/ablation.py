@@ -31,6 +31,7 @@ SWITCHED_OFF: dict[str, dict[str, Any]] = {
     "masking (and inpainting with it)": {"mask": {"probability": 0, "share": 0}},
     "contrast, brightness and noise": {"augmentation": {"contrast": 0, "brightness": 0, "noise": 0}},
     "flips and rotations": {"augmentation": {"symmetries": False}},
+    "boxes of other patches (CutMix)": {"augmentation": {"cutmix": 0}},
     "prior correction": NO_CORRECTION,
 }
 # The same multiply-adds without the semi-supervised stage; the steps are filled in.

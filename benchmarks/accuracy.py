@@ -50,6 +50,7 @@ ALSO: dict[str, dict[str, Any]] = {
     "300-steps": network_steps(300),
     "600-steps": network_steps(600),
     "1500-steps": network_steps(1500),
+    "no-cutmix": {"augmentation": {"cutmix": 0}},
     "fixed-augmentation": {"augmentation": {"contrast": 0.2, "brightness": 0.3}},
     "more-augmentation": {"augmentation": {"zoom": 0.25, "elastic": 4.0, "blur": 1.0, "noise": 0.3}},
 }

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.special import log_softmax, softmax
 from scipy.stats import norm
 
-from eseg_zoo.calibration.correction import DOUBTED, Correction, HeldOut, fit_correction
+from eseg_zoo.calibration.correction import DOUBTED, LEAST_TRUST, Correction, HeldOut, fit_correction
 from eseg_zoo.calibration.frequencies import PRIOR_SHARE, estimate_frequencies
 from eseg_zoo.calibration.strengths import Strengths
 from eseg_zoo.calibration.temperature import fit_biases, fit_temperature
@@ -113,6 +113,12 @@ def test_few_held_out_strokes_weaken_the_shift_to_estimated_frequencies_and_it_i
     np.testing.assert_allclose(fit_correction(few, seen, frequencies=RARE).strengths, 1)
 
 
+@pytest.mark.parametrize(("strokes", "strength"), [(1, 0.5), (2, 0.5), (3, 0.5), (4, 4 / 7), (27, 0.9)])
+def test_half_of_the_shift_is_taken_at_least(strokes: int, strength: float) -> None:
+    found = fit_correction(held_out(strokes, distance=6), unlabelled(distance=6))
+    np.testing.assert_allclose(found.strengths, strength)
+
+
 def test_a_shift_that_would_erase_a_class_is_weakened_and_the_class_named() -> None:
     found = fit_correction(held_out(5), unlabelled(sharpness=0.3), frequencies=np.array([1e-4, 0.3, 0.6999]))
     assert found.strengths.min() < 1
@@ -146,5 +152,5 @@ def test_without_labels_the_temperature_is_1_and_the_frequencies_are_found() -> 
     nothing = HeldOut(np.zeros((0, 3)), np.zeros(0, np.int64))
     found = fit_correction(nothing, unlabelled(distance=4))
     assert found.temperature == 1
-    np.testing.assert_allclose(found.strengths, 1 / (1 + DOUBTED))
+    np.testing.assert_allclose(found.strengths, LEAST_TRUST)
     np.testing.assert_allclose(found.frequencies, RARE_WITH_PRIOR, atol=0.02)
