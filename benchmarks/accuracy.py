@@ -49,6 +49,7 @@ METHODS = {
 ALSO: dict[str, dict[str, Any]] = {
     "300-steps": network_steps(300),
     "600-steps": network_steps(600),
+    "900-steps": network_steps(900),
     "1500-steps": network_steps(1500),
     "no-cutmix": {"augmentation": {"cutmix": 0}},
     "fixed-augmentation": {"augmentation": {"contrast": 0.2, "brightness": 0.3}},

@@ -109,7 +109,7 @@ class TrainingSettings(Settings):
 
     steps: int = Field(20000, ge=0)
     """Most steps of the supervised stage. Where they are the preset's, few labels make them fewer: four steps of both
-    stages together for each labelled pixel, but no fewer than 1,500, or 300 where the images differ in intensity. 0
+    stages together for each labelled pixel, but no fewer than 900, or 300 where the images differ in intensity. 0
     leaves the stage out, which only a training that goes on from a model may do."""
     epoch_steps: int = Field(100, ge=1)
     """Steps between two validations, about: a stage is divided into epochs of equal length."""

@@ -17,9 +17,9 @@ log = logging.getLogger(__name__)
 SHARE = 1 / 5
 # A network that looks at few labels for long knows them by heart: both stages together take at most so many steps for
 # each labelled pixel, and at least `FEWEST`. Where images are unlike each other, few labels say less of what others
-# look like, and longer is worse: from 48 points of nuclei the mean Dice was 0.73 after 300 steps and 0.65 after 1,500;
-# on the nerve cord, whose slices are alike, 0.55 and 0.59 (`benchmarks/accuracy.py`).
-PER_LABEL, FEWEST, FEWEST_OF_UNLIKE = 4, 1500, 300
+# look like, and longer is worse: from 48 points of nuclei the mean Dice was 0.73 after 300 steps and 0.65 after 1,500.
+# Where they are alike, 900 are better than 600 on one data set and than 1,500 on another (`benchmarks/README.md`).
+PER_LABEL, FEWEST, FEWEST_OF_UNLIKE = 4, 900, 300
 # Pixels of a stroke look alike: so many of each count as labels.
 OF_A_STROKE = 8
 

@@ -38,7 +38,7 @@ def steps_of(run: Run) -> tuple[int, int]:
 @pytest.mark.parametrize(
     ("labels", "differences", "total"),
     [
-        (points(2), ALIKE, 1500),
+        (points(2), ALIKE, 900),
         (points(2), UNLIKE, 300),
         (points(200), UNLIKE, 800),
         (points(400), ALIKE, 1600),
@@ -57,7 +57,7 @@ def test_few_labels_are_looked_at_for_less_long_and_long_strokes_count_as_few(
 
 def test_a_training_that_goes_on_takes_its_share_of_that() -> None:
     run = run_of(training={"steps": 0}, semi_supervised={"steps": round(SHARE * 3000)})
-    assert steps_of(suited_to_labels(run, points(2), ALIKE, goes_on=True)) == (0, 300)
+    assert steps_of(suited_to_labels(run, points(2), ALIKE, goes_on=True)) == (0, 180)
     assert suited_to_labels(run, points(3000), ALIKE, goes_on=True) is run
 
 
@@ -65,7 +65,7 @@ def test_steps_that_the_run_gives_stay_and_what_is_changed_is_told(caplog: pytes
     with caplog.at_level(logging.INFO):
         assert steps_of(suited_to_labels(run_of(training={"steps": 5000}), points(2), ALIKE))[0] == 5000
         assert "training.steps" not in caplog.text
-        assert "semi_supervised.steps is 1000" in caplog.text
+        assert "semi_supervised.steps is 600" in caplog.text
 
 
 def test_the_default_preset_is_shortened_too() -> None:
