@@ -122,14 +122,16 @@ class StepBatches(Dataset[StepBatch]):
 
 
 def paste_next(batch: Batch, pasted: Tensor, geometry: PatchGeometry) -> Batch:
-    """Return patches with a part of the next one in each; `pasted` (b, 1, *region) is True where it is.
+    """Return patches with a part of the next one in each, and of what is hidden there.
 
-    What is hidden stays hidden. Source: S. Yun et al., "CutMix: regularization strategy to train strong classifiers
-    with localizable features", ICCV 2019; for segmentation with few labels G. French et al., BMVC 2020.
+    `pasted` (b, 1, *region) is True where it is. Source: S. Yun et al., "CutMix: regularization strategy to train
+    strong classifiers with localizable features", ICCV 2019; for segmentation with few labels G. French et al., BMVC
+    2020.
     """
     whole = F.pad(pasted, [margin for margin in reversed(geometry.margin) for _ in range(2)])
     return batch._replace(
         patches=torch.where(whole, _next(batch.patches), batch.patches),
+        hidden=torch.where(whole, _next(batch.hidden), batch.hidden),
         target=torch.where(pasted, _next(batch.target), batch.target),
     )
 

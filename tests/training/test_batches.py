@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tifffile
 import torch
+import torch.nn.functional as F
 import yaml
 from in_memory import source_of_arrays
 from torch import Tensor
@@ -213,12 +214,14 @@ def test_so_many_patches_have_a_box(share: float, fewest: int, most: int) -> Non
     assert fewest <= found <= most
 
 
-def test_the_places_hidden_squares_and_teacher_patches_are_the_same_without_boxes() -> None:
+def test_without_boxes_all_is_the_same_but_what_is_pasted() -> None:
     every, none = (unlabelled_of(run_with(augmentation=PLAIN | {"cutmix": share}), noise(2), 4) for share in (1, 0))
     for one, other in zip(every, none, strict=True):
         assert torch.equal(one.clean, other.clean)
-        assert torch.equal(one.student.hidden, other.student.hidden)
-        assert not torch.equal(one.student.patches, other.student.patches)
+        inside = F.pad(one.pasted, (3, 3, 3, 3))
+        for found, plain in ((one.student.patches, other.student.patches), (one.student.hidden, other.student.hidden)):
+            assert torch.equal(found, torch.where(inside, plain.roll(-1, 0), plain))
+            assert not torch.equal(found, plain)
 
 
 # -------------------------------------------------------------------------------------------- batches by their number
