@@ -178,6 +178,16 @@ def test_the_unlabelled_region_is_of_whole_cells(dims: int, cells: int | None, r
     assert run.unlabelled_region((2, 8, 4)[-dims:]) == region
 
 
+@pytest.mark.parametrize(
+    ("preset", "dims", "share"), [("small", 2, 1), ("default", 2, 1), ("paper", 2, 0), ("small", 3, 0)]
+)
+def test_cutmix_is_for_what_it_was_measured_on(preset: str, dims: int, share: float) -> None:
+    settings = yaml.safe_load(SMALLEST_RUN) | {"preset": preset, "network": {"dims": dims}}
+    assert Run.model_validate(settings).augmentation.cutmix == share
+    assert Run.model_validate(settings | {"augmentation": {"noise": 0.1}}).augmentation.cutmix == share
+    assert Run.model_validate(settings | {"augmentation": {"cutmix": 0.5}}).augmentation.cutmix == 0.5
+
+
 def test_settings_are_frozen(tmp_path: Path) -> None:
     run = load_run(write_run(tmp_path))
     with pytest.raises(ValidationError, match="frozen"):
