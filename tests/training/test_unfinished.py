@@ -83,7 +83,7 @@ def test_force_starts_anew(unfinished: Path) -> None:
         ({"classes": {4: "bright", 1: "dark"}}, "classes"),
         ({"classes": {1: "dark", 4: "shiny"}}, "classes.4"),
         ({"semi_supervised": SEMI_SUPERVISED | {"teacher": 0.5}}, "semi_supervised.teacher"),
-        ({"preset": "paper"}, "network.width, paper, preset, training.patience, training.warmup"),
+        ({"preset": "paper"}, "augmentation.cutmix, network.width, paper, preset, training.patience, training.warmup"),
         ({"network": NETWORK | {"filters": [6, 6]}}, "network.filters"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
