@@ -101,7 +101,7 @@ class AugmentationSettings(Settings):
     noise: float = Field(0.2, ge=0)
     """Largest standard deviation of added Gaussian noise, in standard deviations of the images."""
     cutmix: float = Field(1.0, ge=0, le=1)
-    """Share of the unlabelled patches in which a box shows a part of another one, whose pseudo-labels come along."""
+    """Share of the unlabelled patches in which a box shows a part of another patch, with its pseudo-labels."""
 
 
 class TrainingSettings(Settings):
