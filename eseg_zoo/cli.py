@@ -100,6 +100,10 @@ def init(
     labels: Annotated[
         list[Path] | None, typer.Option(help="A label file that would be taken for an image. May be repeated.")
     ] = None,
+    axes: Annotated[
+        str | None,
+        typer.Option(help="Axes of the images, such as yxc for colours that are channels. Default: what the files state."),
+    ] = None,
 ) -> None:
     """Write the YAML file of a run, with classes, preset and comments, for these images and labels.
 
@@ -107,7 +111,7 @@ def init(
     """
     from eseg_zoo.look.init import write_run
 
-    write_run(files, labels or [], out)
+    write_run(files, labels or [], out, axes=axes)
     plain_console().print(f"{out}", soft_wrap=True)
     for line in ("Next:", f"  eseg check {out}", f"  eseg train {out}"):
         plain_console(stderr=True).print(line, soft_wrap=True)

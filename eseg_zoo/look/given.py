@@ -56,15 +56,15 @@ class Found:
         return tuple({one.path: one for entry in self.labels for one in entry}.values())
 
 
-def sort_files(paths: Sequence[Path], labels: Sequence[Path] = ()) -> Found:
-    """Return what each of these files is; `labels` are label files whatever they hold.
+def sort_files(paths: Sequence[Path], labels: Sequence[Path] = (), *, axes: str | None = None) -> Found:
+    """Return what each of these files is; `labels` are label files whatever they hold, `axes` those of the images.
 
     Of pixels those are labels that have one channel, at most `MOST_CLASSES` whole numbers, and the size of an image
     that has more. Raises `InputError` for files that cannot be read, and where there is no image or it is not clear
     which labels are of which.
     """
     painted = [path for path in paths if _is_painted(path)]
-    opened = [_open(path) for path in paths if path not in painted]
+    opened = [_open(path, axes=axes) for path in paths if path not in painted]
     values = {one.path: found for one in opened if (found := values_of(one.image)) is not None}
     grey = [one for one in opened if one.path not in values]
     pixels = [one for one in opened if one.path in values and any(_same_size(one.image, other.image) for other in grey)]
@@ -78,6 +78,8 @@ def sort_files(paths: Sequence[Path], labels: Sequence[Path] = ()) -> Found:
         images = [one for file in files for one in _images_said(file.path)]
     if not images:
         raise InputError(f"{', '.join(map(str, paths))}: there is no image among these; give the images too")
+    if axes is not None:
+        images = [FoundImage(one.path, open_image(one.path, axes=axes), is_guess=False) for one in images]
     return Found(tuple(images), tuple(_paired(images, files)))
 
 
@@ -115,16 +117,22 @@ def _forced(path: Path) -> FoundLabels:
     return FoundLabels(path, values, opened.image)
 
 
-def _open(path: Path, *, usual: str = "") -> FoundImage:
-    """Return an image; where its file does not state the axes, with the likeliest ones for their number."""
+def _open(path: Path, *, axes: str | None = None, usual: str = "") -> FoundImage:
+    """Return an image; where its file does not state the axes, with `axes`, those of a person, or likely ones.
+
+    With `axes` it may still be a label image: one without channels.
+    """
+    likely = (usual, *_GUESSES) if axes is None else (axes, axes.replace("c", ""), *_GUESSES)
     try:
         return FoundImage(path, open_image(path), is_guess=False)
     except InputError as error:
-        for axes in filter(None, (usual, *_GUESSES)):
+        for tried in filter(None, likely):
             try:
-                return FoundImage(path, open_image(path, usual_axes=axes), is_guess=True)
+                return FoundImage(path, open_image(path, usual_axes=tried), is_guess=True)
             except InputError:
                 continue
+        if axes is not None:
+            open_image(path, axes=axes)  # raises what is wrong with them
         raise error
 
 

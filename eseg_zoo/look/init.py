@@ -27,8 +27,10 @@ from eseg_zoo.patches.sections import sections_of
 DARK = 0.25
 
 
-def write_run(paths: Sequence[Path], labels: Sequence[Path], out: Path) -> None:
+def write_run(paths: Sequence[Path], labels: Sequence[Path], out: Path, *, axes: str | None = None) -> None:
     """Write the YAML file of a run on these files to `out`; `labels` are label files whatever they hold.
+
+    `axes` are those of the images, such as yxc for colours that are channels; by default what the files state.
 
     Raises `OutputError` where `out` exists, and `InputError` for files that no run can be made of.
     """
@@ -38,18 +40,18 @@ def write_run(paths: Sequence[Path], labels: Sequence[Path], out: Path) -> None:
         if not out.exists():
             raise
         raise OutputError(f"{out} exists already, and is not replaced; give another name with --out") from error
-    text = text_of(sort_files(paths, labels), out.parent)
+    text = text_of(sort_files(paths, labels, axes=axes), out.parent, axes=axes)
     Run.checked(yaml.safe_load(text), out)
     make_folder(out.parent)
     with replacing(out, force=False) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
-def text_of(found: Found, folder: Path) -> str:
-    """Return the YAML file of a run, with paths as seen from its folder."""
+def text_of(found: Found, folder: Path, *, axes: str | None = None) -> str:
+    """Return the YAML file of a run, with paths as seen from its folder, and the `axes` that a person gave."""
     classes = _classes(found)
     lines = [f"images:{_listed([_seen(one.path, folder) for one in found.images])}", *_labels(found, folder)]
-    lines += [*_axes(found.images), *_voxel_size(found.images), *_class_lines(found, classes), *_preset()]
+    lines += [*([f"axes: {axes.lower()}"] if axes else _axes(found.images)), *_voxel_size(found.images), *_class_lines(found, classes), *_preset()]
     name = found.images[0].path.name.partition(".")[0] or "first"
     lines += [f"out: {_inline(f'runs/{name}')}", *_template(found.images)]
     return "\n".join(lines) + "\n"

@@ -133,6 +133,35 @@ def test_axes_that_no_file_states_are_a_guess_that_is_written_down(tmp_path: Pat
     assert check_run(run).summary.pixels == {"class 1": 72, "class 3": 72}
 
 
+def test_colours_are_channels_where_the_axes_say_so(tmp_path: Path) -> None:
+    colours = tmp_path / "slide.tif"
+    tifffile.imwrite(colours, grey(60, 70, 3), photometric="rgb")
+    drawn = write(tmp_path / "strokes.tif", strokes(60, 70), axes=None)
+    out = tmp_path / "run.yaml"
+    with pytest.raises(InputError, match="no axes are given"):
+        write_run([colours, drawn], [], out)
+    with pytest.raises(InputError, match="axes 'zyx' has no c at their position"):
+        write_run([colours, drawn], [], out, axes="zyx")
+    with pytest.raises(InputError, match="must be made of the letters"):
+        write_run([colours, drawn], [], out, axes="yxq")
+    assert not out.exists()
+    result = CliRunner().invoke(app, ["init", str(colours), str(drawn), "--out", str(out), "--axes", "YXC"])
+    assert result.exit_code == 0
+    run = load_run(out)
+    assert named(run) == (["slide.tif"], [["strokes.tif"]])
+    assert run.axes == "yxc"
+    assert check_run(run).data.images[0].sizes["c"] == 3
+
+
+def test_axes_that_are_given_are_those_of_the_run_whatever_the_file_states(tmp_path: Path) -> None:
+    stack = write(tmp_path / "raw.tif", grey(), axes="TYX")  # as ImageJ writes it
+    out = tmp_path / "run.yaml"
+    write_run([stack, write(tmp_path / "strokes.tif", strokes(), axes=None)], [], out, axes="zyx")
+    assert load_run(out).axes == "zyx"
+    with pytest.raises(InputError, match="says that its axes are TYX"):
+        write_run([stack], [], tmp_path / "other.yaml", axes="cyx")
+
+
 def test_a_voxel_size_that_a_file_states_is_shown(tmp_path: Path) -> None:
     size = {"PhysicalSizeX": 0.2, "PhysicalSizeY": 0.2, "PhysicalSizeZ": 0.5}
     _, text = written(tmp_path, write(tmp_path / "raw.ome.tif", grey(), **size))
