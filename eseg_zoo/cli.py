@@ -102,7 +102,9 @@ def init(
     ] = None,
     axes: Annotated[
         str | None,
-        typer.Option(help="Axes of the images, such as yxc for colours that are channels. Default: what the files state."),
+        typer.Option(
+            help="Axes of the images, such as yxc for colours that are channels. Default: what the files state."
+        ),
     ] = None,
 ) -> None:
     """Write the YAML file of a run, with classes, preset and comments, for these images and labels.

@@ -51,7 +51,7 @@ def text_of(found: Found, folder: Path, *, axes: str | None = None) -> str:
     """Return the YAML file of a run, with paths as seen from its folder, and the `axes` that a person gave."""
     classes = _classes(found)
     lines = [f"images:{_listed([_seen(one.path, folder) for one in found.images])}", *_labels(found, folder)]
-    lines += [*([f"axes: {axes.lower()}"] if axes else _axes(found.images)), *_voxel_size(found.images), *_class_lines(found, classes), *_preset()]
+    lines += [*_axes(found.images, axes), *_voxel_size(found.images), *_class_lines(found, classes), *_preset()]
     name = found.images[0].path.name.partition(".")[0] or "first"
     lines += [f"out: {_inline(f'runs/{name}')}", *_template(found.images)]
     return "\n".join(lines) + "\n"
@@ -112,9 +112,11 @@ def _class_lines(found: Found, classes: Sequence[LabelClass]) -> Iterator[str]:
         yield from (f"  {_inline(name)}: {_inline(colour)}" for name, colour in colours.items())
 
 
-def _axes(images: Sequence[FoundImage]) -> Iterator[str]:
+def _axes(images: Sequence[FoundImage], given: str | None) -> Iterator[str]:
     axes = {one.image.axes for one in images}
-    if any(one.is_guess for one in images):
+    if given is not None:
+        yield f"axes: {given.lower()}"
+    elif any(one.is_guess for one in images):
         yield f"axes: {images[0].image.axes}  # a guess, as the files do not say: t is time, z depth, c channels"
     elif len(axes) == 1 and images[0].image.stated_axes:
         yield f"# axes: {images[0].image.axes}  # as the files state"
