@@ -27,6 +27,8 @@ DOUBTED = 3
 # They are trusted by this at least. Of 38 models from 60 labels, with nothing held out, 30 are better by it than by a
 # quarter, 0.006 in the mean; the worst, one after 80 steps, loses 0.011. With three quarters it loses 0.028.
 LEAST_TRUST = 0.5
+# Then each class must keep this share of the pixels that are predicted as it.
+LEAST_KEPT = 0.5
 # Trust from which nothing is said of it: 27 strokes.
 TRUSTED = 0.9
 
@@ -70,6 +72,9 @@ class Correction:
         if whole:
             return f"{told}: few strokes are held out"
         found = self.chosen
+        if found.kept is not None:
+            worst = int(found.kept.argmin())
+            return f"{told}: it would leave {found.kept[worst]:.0%} of {names[worst]}, and few strokes are held out"
         kept = found.full / np.maximum(found.none, 1e-12)
         worst = int(kept.argmin())
         if kept[worst] < 1 - MOST_LOST:
@@ -119,6 +124,7 @@ def fit_correction(
     ]
     known = Pixels(logits / temperature + biases, weights[:, None] * np.eye(len(biases))[labels])
     fewest = min(np.bincount(labels, weights)[np.unique(labels)], default=0)
-    trust = 1.0 if frequencies is not None else max(float(fewest / (fewest + DOUBTED)), LEAST_TRUST)
-    chosen = choose_strengths(known, beliefs, limit=limit, trust=trust)
+    trust = 1.0 if frequencies is not None else float(fewest / (fewest + DOUBTED))
+    keep = LEAST_KEPT if trust < LEAST_TRUST else 0.0
+    chosen = choose_strengths(known, beliefs, limit=limit, trust=max(trust, LEAST_TRUST), keep=keep)
     return Correction(temperature, biases, found[0], chosen, limit)

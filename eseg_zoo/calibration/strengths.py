@@ -6,6 +6,10 @@ class is estimated before the shift is chosen. Held-out labels say how often pix
 another, but a few labels say little. Unlabelled pixels say it too, each by the probabilities that the network itself
 gives it; they know when a class vanishes. Both are blended. What the network believes may be wrong where its
 temperature is; so the gain must hold by more than one belief, and be worth its risk.
+
+All of this believes that the labels of a class show what the class looks like. Strokes that were painted where a map
+was wrong do not: they teach what is hard, the map is about as frequent in each class as it should be without a shift,
+and EM finds too little of a rare class. Nothing says so but that a small part of the shift takes many of its pixels.
 """
 
 from __future__ import annotations
@@ -58,15 +62,20 @@ class Strengths:
     chosen: NDArray[np.float64]
     full: NDArray[np.float64]  # with the whole shift, as far as the limit allows it
     trust: float = 1.0  # what all strengths were multiplied by, 0..1
+    kept: NDArray[np.float64] | None = None  # what each class would have kept of its pixels, where that was too little
 
 
-def choose_strengths(held_out: Pixels, beliefs: Sequence[Belief], *, limit: float = 1, trust: float = 1) -> Strengths:
+def choose_strengths(
+    held_out: Pixels, beliefs: Sequence[Belief], *, limit: float = 1, trust: float = 1, keep: float = 0
+) -> Strengths:
     """Return the largest strengths up to `limit` (0..1) of the shift to the first belief's frequencies that do no harm.
 
     All are at the limit where, by no belief, the expected Dice of a class falls by more than `MOST_LOST` of what it is
     without a shift, nor the mean of all by more than `INDIFFERENT`. Otherwise the strength of a class that would lose
     too much is lowered, and where that does not help, those of all, until by each belief no class loses too much and
     the mean rises by `LEAST_GAIN`; or else there is no shift. What is found is multiplied by `trust` (0..1).
+    There is no shift either where it would then leave a class less than the share `keep` of the pixels that are
+    predicted as it.
     """
     frequencies = beliefs[0].frequencies
 
@@ -86,11 +95,22 @@ def choose_strengths(held_out: Pixels, beliefs: Sequence[Belief], *, limit: floa
         steps = np.maximum(steps - (own if own.any() else 1), 0)
         dice = expect(limit * steps / STEPS)
     values = trust * limit * steps / STEPS
+    kept = _kept(beliefs[0].pixels, log_prior_shift(frequencies, strengths=values))
+    if harms := bool((kept < keep).any()):
+        values = 0.0 * values
     chosen = expect(values)
     wary = int((chosen - none).mean(1).argmin())
     vanishing = (full < (1 - MOST_LOST) * none).any(1)
     wary = int(vanishing.argmax()) if vanishing.any() else wary
-    return Strengths(values, none[wary], chosen[wary], full[wary], trust)
+    return Strengths(values, none[wary], chosen[wary], full[wary], trust, kept if harms else None)
+
+
+def _kept(pixels: Pixels, shift: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return how many pixels are predicted as each class with this shift, as a share of those without (classes,)."""
+    without, with_it = (
+        np.bincount((pixels.logits + amounts).argmax(1), minlength=len(shift)) for amounts in (0.0, shift)
+    )
+    return np.asarray(np.where(without, with_it / np.maximum(without, 1), 1.0))
 
 
 def expected_dice(held_out: Pixels, belief: Belief, shift: NDArray[np.floating]) -> NDArray[np.float64]:

@@ -133,6 +133,13 @@ def test_the_reason_names_each_strength_and_the_class_that_would_lose_most() -> 
     )
 
 
+def test_a_class_that_would_lose_most_of_its_pixels_is_named() -> None:
+    expected = {name: np.full(3, 0.5) for name in ("none", "chosen", "full")}
+    none = Strengths(np.zeros(3), **expected, trust=0.5, kept=np.array([1.1, 0.375, 0.9]))
+    told = Correction(1, np.zeros(3), RARE, none, 1).tell_weakening("abc")
+    assert told == "0.00: it would leave 38% of b, and few strokes are held out"
+
+
 def test_where_no_class_would_be_lost_the_reason_is_the_mean() -> None:
     found = correction(np.full(3, 0.4), limit=0.8, chosen=[0.6, 0.7, 0.8], full=[0.5, 0.6, 0.7])
     assert found.tell_weakening("abc") == "0.40: a mean Dice of 0.700 is expected with it, 0.600 at 0.80"

@@ -145,3 +145,18 @@ def test_a_weakened_shift_gains_enough_to_be_worth_its_risk_or_there_is_none() -
             outcomes.add(outcome)
             assert gain >= {"none": 0, "whole": -INDIFFERENT, "weakened": LEAST_GAIN}[outcome]
     assert outcomes == {"none", "whole", "weakened"}
+
+
+def test_a_shift_that_takes_too_many_pixels_of_a_class_is_left_out() -> None:
+    # Of ten pixels predicted as the third class, six are but a little surer of it than of the first, which they are.
+    logits = np.repeat([[4.0, 0, 0], [0, 4, 0], [0, 0, 4], [0, -4, 1]], [90, 10, 4, 6], axis=0)
+    truth = np.repeat([0, 1, 2, 0], [90, 10, 4, 6])
+    belief = Belief(np.array([0.9, 0.05, 0.05]), Pixels(logits, np.eye(3)[truth]))
+    nothing = Pixels(np.zeros((0, 3)), np.zeros((0, 3)))
+    most, some = (choose_strengths(nothing, [belief], trust=0.5, keep=keep) for keep in (0.41, 0.4))
+    assert most.kept is not None
+    np.testing.assert_allclose(most.kept, [96 / 90, 1, 0.4])
+    np.testing.assert_array_equal(most.values, 0)
+    np.testing.assert_array_equal(most.chosen, most.none)
+    assert some.kept is None
+    np.testing.assert_array_equal(some.values, 0.5)
