@@ -78,11 +78,14 @@ def draw_curves(found: Found, path: Path) -> None:
 
 
 def _groups(found: Found) -> list[tuple[str, int, list[Round]]]:
-    """Return strategy, strokes, and the round of each seed that has come so far."""
+    """Return strategy, strokes that were to be there, and the round of each seed that has come so far.
+
+    Fewer are there where the map has no more large errors.
+    """
     groups: dict[tuple[str, int], list[Round]] = {}
     for row, rounds in found.items():
-        for one in rounds:
-            groups.setdefault((row.learner, one.strokes), []).append(one)
+        for strokes, one in zip(row.settings["rounds"], rounds, strict=False):
+            groups.setdefault((row.learner, strokes), []).append(one)
     return [(strategy, strokes, rounds) for (strategy, strokes), rounds in groups.items()]
 
 

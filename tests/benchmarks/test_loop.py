@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,17 @@ def test_tables_and_curves_have_what_is_finished(tmp_path: Path, trainings: list
     assert [line[:2] for line in strokes.lines][:3] == [["random", "6"], ["random", "9"], ["random", "12"]]
     draw_curves(found, tmp_path / "loop.png")
     assert (tmp_path / "loop.png").stat().st_size > 10_000
+
+
+def test_a_round_of_fewer_strokes_than_were_asked_for_is_in_the_same_line(tmp_path: Path, trainings: list[int]) -> None:
+    rows = [Row("error", "toy", None, seed, seed, ROW.settings) for seed in (0, 1)]
+    for row in rows:
+        learn_in_rounds(tmp_path, row, tmp_path / row.key)
+    found = {row: loop._rounds_of(row, tmp_path) for row in rows}
+    found[rows[1]][2] = replace(found[rows[1]][2], strokes=11, labelled_pixels=0)
+    dice, strokes = make_tables(found)
+    assert [line[2] for line in dice.lines] == ["6", "6", "9", "9", "12", "12"]
+    assert strokes.lines[2][2] == f"{found[rows[0]][2].labelled_pixels / 2:.0f}"
 
 
 def test_a_round_is_read_as_it_was_written(tmp_path: Path, trainings: list[int]) -> None:
