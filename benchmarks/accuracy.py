@@ -52,6 +52,7 @@ ALSO: dict[str, dict[str, Any]] = {
     "900-steps": network_steps(900),
     "1500-steps": network_steps(1500),
     "no-cutmix": {"augmentation": {"cutmix": 0}},
+    "two-levels": {"network": {"filters": [32, 64]}},
     "fixed-augmentation": {"augmentation": {"contrast": 0.2, "brightness": 0.3}},
     "more-augmentation": {"augmentation": {"zoom": 0.25, "elastic": 4.0, "blur": 1.0, "noise": 0.3}},
 }
