@@ -7,9 +7,10 @@ another, but a few labels say little. Unlabelled pixels say it too, each by the 
 gives it; they know when a class vanishes. Both are blended. What the network believes may be wrong where its
 temperature is; so the gain must hold by more than one belief, and be worth its risk.
 
-All of this believes that the labels of a class show what the class looks like. Strokes that were painted where a map
-was wrong do not: they teach what is hard, the map is about as frequent in each class as it should be without a shift,
-and EM finds too little of a rare class. Nothing says so but that a small part of the shift takes many of its pixels.
+All of this believes that the labels of a class show what the class looks like in the data. Strokes that were painted
+where a map was wrong need not: the map may have about the right share of each class without a shift, and EM finds too
+little of a rare one. What can be seen of that is that a part of the shift takes many pixels of the class. So there is a
+share that each class must keep, where little is held out that would know better.
 """
 
 from __future__ import annotations
