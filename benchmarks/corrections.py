@@ -108,7 +108,7 @@ class Logits:
     """What a correction sees of a model, and what it is judged by."""
 
     held_out: HeldOut
-    unlabelled: NDArray[np.float32]  # (pixels, classes)
+    unlabelled: list[NDArray[np.float32]]  # (pixels, classes) of each section
     judged: NDArray[np.float32]  # (pixels, classes)
     truth: NDArray[np.int64]  # (pixels,)
 
@@ -123,13 +123,15 @@ class Logits:
         """Return what `write` wrote."""
         with np.load(path) as found:
             held_out = HeldOut(found["logits"], found["labels"], found["strokes"])
-            return cls(held_out, found["unlabelled"], found["judged"].astype(np.float32), found["truth"])
+            unlabelled = np.split(found["unlabelled"], np.cumsum(found["lengths"])[:-1])
+            return cls(held_out, unlabelled, found["judged"].astype(np.float32), found["truth"])
 
     def write(self, path: Path) -> None:
         """Write them to an NPZ file."""
         known = self.held_out
         np.savez_compressed(
-            path, logits=known.logits, labels=known.labels, strokes=self.strokes, unlabelled=self.unlabelled,
+            path, logits=known.logits, labels=known.labels, strokes=self.strokes,
+            unlabelled=np.concatenate(self.unlabelled), lengths=[len(one) for one in self.unlabelled],
             judged=self.judged.astype(np.float16), truth=self.truth,
         )  # fmt: skip
 
@@ -249,7 +251,7 @@ class Line:
 
 def compare(name: str, found: Logits) -> Line:
     """Return what each correction does to a model."""
-    temperature, biases, shift = earlier_correction(found.held_out, found.unlabelled)
+    temperature, biases, shift = earlier_correction(found.held_out, np.concatenate(found.unlabelled))
     now = fit_correction(found.held_out, found.unlabelled)
     scores: dict[str, NDArray[np.floating]] = {
         "none": found.judged,

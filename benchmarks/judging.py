@@ -57,7 +57,7 @@ def judge_logits(logits: LogitsOfPlane, material: Material, training: float, cho
     planes = [plane for plane, _ in material.learnt.planes]
     seen = [thin(logits(_middle(planes[number]))) for number in frequency_sections(len(planes))]
     none = HeldOut(np.zeros((0, len(material.classes))), np.zeros(0, np.int64))
-    shift = fit_correction(none, np.concatenate(seen)).shift.reshape(-1, 1, 1)
+    shift = fit_correction(none, seen).shift.reshape(-1, 1, 1)
     scores = [logits(plane) for plane, _ in material.unseen.planes]
     return Judged(_dice(scores, material), _dice([one + shift for one in scores], material), training, choosing)
 

@@ -89,7 +89,7 @@ def common_correction(predict: LogitsOfSlice, volume: Volume, *, held_out: NDArr
         logits = predict(volume.raw[TRAINING[number]])
         window = frequency_window([slice(0, length) for length in logits.shape[1:]])
         seen.append(thin(logits[(slice(None), *window)]))
-    return fit_correction(known, np.concatenate(seen))
+    return fit_correction(known, seen)
 
 
 def judge(scores: NDArray[np.floating], truth: NDArray[np.uint8]) -> dict[str, float]:

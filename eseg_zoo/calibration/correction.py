@@ -27,8 +27,8 @@ DOUBTED = 3
 # They are trusted by this at least. Of 38 models from 60 labels, with nothing held out, 30 are better by it than by a
 # quarter, 0.006 in the mean; the worst, one after 80 steps, loses 0.011. With three quarters it loses 0.028.
 LEAST_TRUST = 0.5
-# Then each class must keep this share of the pixels that are predicted as it.
-LEAST_KEPT = 0.5
+# Then each class must keep this share of the pixels that are predicted as it (`kept_in_images`).
+LEAST_KEPT = 0.3
 # Trust from which nothing is said of it: 27 strokes.
 TRUSTED = 0.9
 
@@ -74,7 +74,8 @@ class Correction:
         found = self.chosen
         if found.kept is not None:
             worst = int(found.kept.argmin())
-            return f"{told}: it would leave {found.kept[worst]:.0%} of {names[worst]}, and few strokes are held out"
+            left = max(found.kept[worst], 0)
+            return f"{told}: in some images it would leave {left:.0%} of {names[worst]}, and few strokes are held out"
         kept = found.full / np.maximum(found.none, 1e-12)
         worst = int(kept.argmin())
         if kept[worst] < 1 - MOST_LOST:
@@ -97,22 +98,24 @@ class HeldOut:
 
 def fit_correction(
     held_out: HeldOut,
-    unlabelled: NDArray[np.floating],
+    unlabelled: Sequence[NDArray[np.floating]],
     *,
     frequencies: NDArray[np.float64] | None = None,
     limit: float = 1,
 ) -> Correction:
     """Return the correction: calibration from the held-out labels, frequencies by EM unless they are given, guarded.
 
-    `unlabelled` are logits (pixels, classes) of pixels all over the data. `limit` is the largest strength; each class
-    has as much as does not cost it its Dice (see `strengths`), neither if the network is as sure as the temperature
-    says nor if it is as sure as it was trained to be. The pixels of a stroke count as one label.
+    `unlabelled` are logits (pixels, classes) of pixels all over the data, of each section. `limit` is the largest
+    strength; each class has as much as does not cost it its Dice (see `strengths`), neither if the network is as sure
+    as the temperature says nor if it is as sure as it was trained to be. The pixels of a stroke count as one label.
     """
     logits, labels = held_out.logits, held_out.labels
     weights = label_weights(labels, held_out.strokes)
     temperature = fit_temperature(logits, labels, weights)
     biases = fit_biases(logits / temperature, labels, weights)
-    judged = unlabelled[:: -(-len(unlabelled) // MOST_JUDGED)]
+    sections = np.repeat(np.arange(len(unlabelled)), [len(one) for one in unlabelled])
+    few = slice(None, None, -(-len(sections) // MOST_JUDGED))
+    judged, sections = np.concatenate(unlabelled)[few], sections[few]
     # Without the biases: with them EM found too little of the rarest class in every comparison.
     found = [estimate_frequencies(softmax(judged / tried, axis=1)) for tried in (temperature, 1)]
     if frequencies is not None:
@@ -126,5 +129,5 @@ def fit_correction(
     fewest = min(np.bincount(labels, weights)[np.unique(labels)], default=0)
     trust = 1.0 if frequencies is not None else float(fewest / (fewest + DOUBTED))
     keep = LEAST_KEPT if trust < LEAST_TRUST else 0.0
-    chosen = choose_strengths(known, beliefs, limit=limit, trust=max(trust, LEAST_TRUST), keep=keep)
+    chosen = choose_strengths(known, beliefs, limit=limit, trust=max(trust, LEAST_TRUST), keep=keep, sections=sections)
     return Correction(temperature, biases, found[0], chosen, limit)

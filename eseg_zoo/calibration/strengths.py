@@ -9,8 +9,8 @@ temperature is; so the gain must hold by more than one belief, and be worth its 
 
 All of this believes that the labels of a class show what the class looks like in the data. Strokes that were painted
 where a map was wrong need not: the map may have about the right share of each class without a shift, and EM finds too
-little of a rare one. What can be seen of that is that a part of the shift takes many pixels of the class. So there is a
-share that each class must keep, where little is held out that would know better.
+little of a rare one. What can be seen of that is that a part of the shift takes many pixels of the class, in some
+images nearly all. So there is a share that each class must keep, where little is held out that would know better.
 """
 
 from __future__ import annotations
@@ -31,6 +31,9 @@ MOST_LOST = 0.1
 INDIFFERENT = 0.005
 # Where the whole shift does harm, the network is not calibrated; what is left of the shift must then add this much.
 LEAST_GAIN = 0.01
+# What a class keeps of its pixels is the mean over the sections less so many standard deviations: sections differ, and
+# unseen images will. Those count that have as many pixels of it.
+SPREAD, LEAST_SEEN = 1.5, 10
 # In so many steps a strength is lowered from the limit to 0.
 STEPS = 10
 
@@ -63,11 +66,17 @@ class Strengths:
     chosen: NDArray[np.float64]
     full: NDArray[np.float64]  # with the whole shift, as far as the limit allows it
     trust: float = 1.0  # what all strengths were multiplied by, 0..1
-    kept: NDArray[np.float64] | None = None  # what each class would have kept of its pixels, where that was too little
+    kept: NDArray[np.float64] | None = None  # what each class might have kept of its pixels, where that was too little
 
 
 def choose_strengths(
-    held_out: Pixels, beliefs: Sequence[Belief], *, limit: float = 1, trust: float = 1, keep: float = 0
+    held_out: Pixels,
+    beliefs: Sequence[Belief],
+    *,
+    limit: float = 1,
+    trust: float = 1,
+    keep: float = 0,
+    sections: NDArray[np.integer] | None = None,
 ) -> Strengths:
     """Return the largest strengths up to `limit` (0..1) of the shift to the first belief's frequencies that do no harm.
 
@@ -75,8 +84,8 @@ def choose_strengths(
     without a shift, nor the mean of all by more than `INDIFFERENT`. Otherwise the strength of a class that would lose
     too much is lowered, and where that does not help, those of all, until by each belief no class loses too much and
     the mean rises by `LEAST_GAIN`; or else there is no shift. What is found is multiplied by `trust` (0..1).
-    There is no shift either where it would then leave a class less than the share `keep` of the pixels that are
-    predicted as it.
+    There is no shift either where it might then leave a class less than the share `keep` of the pixels that are
+    predicted as it in an image; `sections` are which section each of the beliefs' pixels is of, by default one.
     """
     frequencies = beliefs[0].frequencies
 
@@ -96,7 +105,7 @@ def choose_strengths(
         steps = np.maximum(steps - (own if own.any() else 1), 0)
         dice = expect(limit * steps / STEPS)
     values = trust * limit * steps / STEPS
-    kept = _kept(beliefs[0].pixels, log_prior_shift(frequencies, strengths=values))
+    kept = kept_in_images(beliefs[0].pixels.logits, log_prior_shift(frequencies, strengths=values), sections)
     if harms := bool((kept < keep).any()):
         values = 0.0 * values
     chosen = expect(values)
@@ -106,12 +115,27 @@ def choose_strengths(
     return Strengths(values, none[wary], chosen[wary], full[wary], trust, kept if harms else None)
 
 
-def _kept(pixels: Pixels, shift: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Return how many pixels are predicted as each class with this shift, as a share of those without (classes,)."""
-    without, with_it = (
-        np.bincount((pixels.logits + amounts).argmax(1), minlength=len(shift)) for amounts in (0.0, shift)
+def kept_in_images(
+    logits: NDArray[np.floating], shift: NDArray[np.floating], sections: NDArray[np.integer] | None = None
+) -> NDArray[np.float64]:
+    """Return what each class might keep, with this shift, of its pixels in an image, as a share (classes,).
+
+    It is the mean over the sections that have `LEAST_SEEN` pixels of it, less `SPREAD` standard deviations, and 1 where
+    none has. `logits` are those of pixels (pixels, classes), `sections` which section each is of, by default one.
+    """
+    classes = len(shift)
+    numbers = np.zeros(len(logits), np.int64) if sections is None else sections
+    size = (int(numbers.max(initial=0)) + 1) * classes
+    without, left = (
+        np.bincount(numbers * classes + (logits + amounts).argmax(1), minlength=size).reshape(-1, classes)
+        for amounts in (0.0, shift)
     )
-    return np.asarray(np.where(without, with_it / np.maximum(without, 1), 1.0))
+    kept = np.ones(classes)
+    for index, seen in enumerate((without >= LEAST_SEEN).T):
+        if seen.any():
+            shares = left[seen, index] / without[seen, index]
+            kept[index] = shares.mean() - SPREAD * shares.std()
+    return kept
 
 
 def expected_dice(held_out: Pixels, belief: Belief, shift: NDArray[np.floating]) -> NDArray[np.float64]:

@@ -206,8 +206,8 @@ def _held_out(
     return HeldOut(np.concatenate(logits), np.concatenate(labels), strokes)
 
 
-def _unlabelled_logits(data: TrainingData, segmenter: DenseSegmenter, look: Look) -> NDArray[np.float32]:
-    """Return logits (pixels, classes) of pixels all over the training sections, padding left out."""
+def _unlabelled_logits(data: TrainingData, segmenter: DenseSegmenter, look: Look) -> list[NDArray[np.floating]]:
+    """Return logits (pixels, classes) of pixels all over some of the training sections, padding left out."""
     ready = prepare(copy.deepcopy(segmenter).eval(), torch.device("cpu"))
     seen = []
     for number in frequency_sections(len(data.training_sections), look):
@@ -218,7 +218,7 @@ def _unlabelled_logits(data: TrainingData, segmenter: DenseSegmenter, look: Look
             centre = torch.from_numpy(section.read(window).astype(np.float32))[None]
             logits = ready.logits(ready.reflect(centre))[0].numpy()
         seen.append(thin(logits[(slice(None), *(slice(0, part.stop - part.start) for part in window))], look))
-    return np.concatenate(seen)
+    return seen
 
 
 def frequency_sections(count: int, look: Look = THOROUGH) -> list[int]:

@@ -13,11 +13,14 @@ from eseg_zoo.calibration.strengths import (
     BELIEVED,
     INDIFFERENT,
     LEAST_GAIN,
+    LEAST_SEEN,
     MOST_LOST,
+    SPREAD,
     Belief,
     Pixels,
     choose_strengths,
     expected_dice,
+    kept_in_images,
 )
 from eseg_zoo.metrics import Confusion
 
@@ -147,11 +150,13 @@ def test_a_weakened_shift_gains_enough_to_be_worth_its_risk_or_there_is_none() -
     assert outcomes == {"none", "whole", "weakened"}
 
 
+# Of ten pixels predicted as the third class, six are but a little surer of it than of the first.
+HALF_SURE = np.repeat([[4.0, 0, 0], [0, 4, 0], [0, 0, 4], [0, -4, 1]], [90, 10, 4, 6], axis=0)
+RARE = np.array([0.9, 0.05, 0.05])
+
+
 def test_a_shift_that_takes_too_many_pixels_of_a_class_is_left_out() -> None:
-    # Of ten pixels predicted as the third class, six are but a little surer of it than of the first, which they are.
-    logits = np.repeat([[4.0, 0, 0], [0, 4, 0], [0, 0, 4], [0, -4, 1]], [90, 10, 4, 6], axis=0)
-    truth = np.repeat([0, 1, 2, 0], [90, 10, 4, 6])
-    belief = Belief(np.array([0.9, 0.05, 0.05]), Pixels(logits, np.eye(3)[truth]))
+    belief = Belief(RARE, Pixels(HALF_SURE, np.eye(3)[np.repeat([0, 1, 2, 0], [90, 10, 4, 6])]))
     nothing = Pixels(np.zeros((0, 3)), np.zeros((0, 3)))
     most, some = (choose_strengths(nothing, [belief], trust=0.5, keep=keep) for keep in (0.41, 0.4))
     assert most.kept is not None
@@ -160,3 +165,21 @@ def test_a_shift_that_takes_too_many_pixels_of_a_class_is_left_out() -> None:
     np.testing.assert_array_equal(most.chosen, most.none)
     assert some.kept is None
     np.testing.assert_array_equal(some.values, 0.5)
+
+
+def test_what_a_class_keeps_in_an_image_is_less_where_sections_differ() -> None:
+    half = log_prior_shift(RARE, strengths=0.5)
+    np.testing.assert_allclose(kept_in_images(HALF_SURE, half), [96 / 90, 1, 0.4])
+    # Of the third class one section keeps all of 10 pixels, one 4 of 10, and one has too few to tell.
+    sure = np.repeat([[4.0, 0, 0], [0, 0, 4]], [5, 10], axis=0)
+    lots = [sure, HALF_SURE, HALF_SURE[-9:]]
+    sections = np.repeat([0, 1, 2], [15, 110, 9])
+    shares = np.array([1, 0.4])
+    kept = kept_in_images(np.concatenate(lots), half, sections)
+    assert kept[2] == pytest.approx(shares.mean() - SPREAD * shares.std())
+    assert kept[1] == pytest.approx(1), "only one section has enough of it"
+    assert LEAST_SEEN == 10
+
+
+def test_a_class_that_is_nowhere_loses_nothing() -> None:
+    np.testing.assert_array_equal(kept_in_images(np.tile([[3.0, 0, 0]], (50, 1)), np.array([1.0, 0, -1])), 1)

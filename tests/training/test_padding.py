@@ -164,8 +164,8 @@ def seen_by_em(monkeypatch: pytest.MonkeyPatch) -> list[NDArray[np.float32]]:
     """The logits that the class frequencies are estimated from, of each finished training."""
     seen: list[NDArray[np.float32]] = []
 
-    def note(held_out: HeldOut, unlabelled: NDArray[np.float32], **_: Any) -> Correction:
-        seen.append(unlabelled)
+    def note(held_out: HeldOut, unlabelled: list[NDArray[np.float32]], **_: Any) -> Correction:
+        seen.append(np.concatenate(unlabelled))
         return Correction(1.0, np.zeros(2), np.full(2, 0.5), Strengths(*np.ones((4, 2))), 1)
 
     monkeypatch.setattr("eseg_zoo.training.finish.fit_correction", note)
