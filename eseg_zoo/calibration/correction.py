@@ -27,7 +27,8 @@ DOUBTED = 3
 # They are trusted by this at least. Of 38 models from 60 labels, with nothing held out, 30 are better by it than by a
 # quarter, 0.006 in the mean; the worst, one after 80 steps, loses 0.011. With three quarters it loses 0.028.
 LEAST_TRUST = 0.5
-# Then each class must keep this share of the pixels that are predicted as it (`kept_in_images`).
+# Then each class must keep this share of the pixels that are predicted as it (`kept_in_images`). Of 107 models from few
+# strokes or points 31 do not: 17 of them would lose 0.042 of mean Dice on average by half of the shift, 14 gain 0.013.
 LEAST_KEPT = 0.3
 # Trust from which nothing is said of it: 27 strokes.
 TRUSTED = 0.9
