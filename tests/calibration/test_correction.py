@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.special import log_softmax, softmax
 from scipy.stats import norm
 
-from eseg_zoo.calibration.correction import DOUBTED, LEAST_TRUST, Correction, HeldOut, fit_correction
+from eseg_zoo.calibration.correction import DOUBTED, LEAST_KEPT, LEAST_TRUST, Correction, HeldOut, fit_correction
 from eseg_zoo.calibration.frequencies import PRIOR_SHARE, estimate_frequencies
 from eseg_zoo.calibration.strengths import Strengths
 from eseg_zoo.calibration.temperature import fit_biases, fit_temperature
@@ -132,6 +132,24 @@ def test_the_reason_names_each_strength_and_the_class_that_would_lose_most() -> 
     assert found.tell_weakening(["a", "b", "c"]) == (
         "0.25 for a, 0.50 for b, 1.00 for c: at 1.00 the Dice of b would fall from 0.50 to 0.10"
     )
+
+
+def section(sure: int, half_sure: int) -> NDArray[np.float64]:
+    """Logits in which so many pixels of the third class are certain, and so many hardly differ from the first."""
+    rows = [[4.0, 0, 0], [0, 4, 0], [0, 0, 4], [0, -4, 0.3]]
+    return np.repeat(rows, [900, 200, sure, half_sure], axis=0)
+
+
+def test_where_little_is_held_out_there_is_no_shift_that_takes_a_class_from_an_image() -> None:
+    nothing, differing = held_out(0), [section(20, 0), section(20, 60)]
+    assert fit_correction(nothing, [np.concatenate(differing)]).strengths.min() > 0, "of all images it takes 60 %"
+    found = fit_correction(nothing, differing)
+    np.testing.assert_array_equal(found.strengths, 0)
+    assert found.chosen.kept is not None
+    assert found.chosen.kept[2] < LEAST_KEPT
+    assert "% of c, and few strokes are held out" in found.tell_weakening("abc")
+    assert fit_correction(nothing, differing, frequencies=np.array([0.8, 0.17, 0.03])).chosen.kept is None
+    assert fit_correction(held_out(100, distance=6), differing).chosen.kept is None
 
 
 def test_a_class_that_would_lose_most_of_its_pixels_is_named() -> None:

@@ -178,7 +178,7 @@ def test_what_a_class_keeps_in_an_image_is_less_where_sections_differ() -> None:
     kept = kept_in_images(np.concatenate(lots), half, sections)
     assert kept[2] == pytest.approx(shares.mean() - SPREAD * shares.std())
     assert kept[1] == pytest.approx(1), "only one section has enough of it"
-    assert LEAST_SEEN == 10
+    assert LEAST_SEEN == 10, "which the sections above are made for"
 
 
 def test_a_class_that_is_nowhere_loses_nothing() -> None:
