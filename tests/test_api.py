@@ -100,7 +100,7 @@ def test_any_array_trains_the_same_model(model: eseg_zoo.Model, kind: str) -> No
     elif kind == "xarray":
         image = xr.DataArray(image, dims=("z", "y", "x"))
     given = [image] if kind == "a list" else image
-    axes = {} if kind == "xarray" else {"axes": "zyx"}
+    axes: dict[str, Any] = {} if kind == "xarray" else {"axes": "zyx"}
     assert same_weights(model, eseg_zoo.train(given, strokes(), **axes, **SMALL))
 
 

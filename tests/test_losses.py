@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -318,7 +319,7 @@ def mixture_bound_by_hand(mixture: MixturePrior, q: Gaussian) -> list[float]:
     """-log sum_c pi_c exp(-KL(q || p_c)) at every cell of q (b, latents, *cells), one after the other."""
     found = []
     for place in itertools.product(*(range(n) for n in (q.mean.shape[0], *q.mean.shape[2:]))):
-        index = (place[0], slice(None), *place[1:])
+        index: Any = (place[0], slice(None), *place[1:])
         posterior = Normal(q.mean[index], (0.5 * q.log_variance[index]).exp())
         components = Normal(mixture.means, (0.5 * mixture.log_variances).exp())
         kls = reference_kl(posterior, components).sum(1).tolist()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from statistics import fmean
 
 import numpy as np
 import pytest
@@ -96,7 +97,7 @@ def test_the_calibration_error_is_that_of_a_loop_over_pixels_and_bins(seed: int)
     expected = 0.0
     found = Reliability.of(truth, probabilities)
     for number, pairs in bins.items():
-        confidence, accuracy = np.mean([c for c, _ in pairs]), np.mean([r for _, r in pairs])
+        confidence, accuracy = fmean(c for c, _ in pairs), fmean(r for _, r in pairs)
         expected += len(pairs) / labelled * abs(accuracy - confidence)
         assert found.confidence[number] == pytest.approx(confidence)
         assert found.accuracy[number] == pytest.approx(accuracy)

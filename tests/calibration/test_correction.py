@@ -38,8 +38,9 @@ def unlabelled(**changes: Any) -> list[NDArray[np.float64]]:
 
 def correction(strengths: NDArray[np.float64], *, limit: float = 1, **dice: list[float]) -> Correction:
     expected = {"none": [0.5] * 3, "chosen": [0.5] * 3, "full": [0.5] * 3} | dice
-    chosen = Strengths(strengths, **{name: np.array(values) for name, values in expected.items()})
-    return Correction(1.5, np.array([0.1, 0.2, -0.3]), RARE, chosen, limit)
+    none, chosen, full = (np.array(expected[name]) for name in ("none", "chosen", "full"))
+    weakened = Strengths(strengths, none, chosen, full)
+    return Correction(1.5, np.array([0.1, 0.2, -0.3]), RARE, weakened, limit)
 
 
 def test_the_correction_agrees_with_its_parts() -> None:
@@ -136,7 +137,7 @@ def test_the_reason_names_each_strength_and_the_class_that_would_lose_most() -> 
 
 def section(sure: int, half_sure: int) -> NDArray[np.float64]:
     """Logits in which so many pixels of the third class are certain, and so many hardly differ from the first."""
-    rows = [[4.0, 0, 0], [0, 4, 0], [0, 0, 4], [0, -4, 0.3]]
+    rows = np.array([[4, 0, 0], [0, 4, 0], [0, 0, 4], [0, -4, 0.3]])
     return np.repeat(rows, [900, 200, sure, half_sure], axis=0)
 
 

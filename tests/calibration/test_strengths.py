@@ -43,7 +43,7 @@ def drawn(
 
 
 def known(each: int, **changes: float) -> Pixels:
-    logits, labels = drawn(np.full(3, 1 / 3), pixels=30 * max(each, 1), seed=1, **changes)  # type: ignore[arg-type]
+    logits, labels = drawn(np.full(3, 1 / 3), pixels=30 * max(each, 1), seed=1, **changes)
     chosen = np.concatenate([np.flatnonzero(labels == index)[:each] for index in range(3)])
     return Pixels(logits[chosen], np.eye(3)[labels[chosen]])
 

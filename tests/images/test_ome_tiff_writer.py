@@ -97,7 +97,7 @@ def test_the_palette_has_the_colour_of_each_class_and_black_elsewhere(files: dic
     with tifffile.TiffFile(files["classes"]) as tiff:
         page = tiff.pages[0]
         assert page.photometric == tifffile.PHOTOMETRIC.PALETTE  # type: ignore[union-attr]
-        palette = page.colormap  # type: ignore[union-attr]
+        palette: Any = page.colormap  # type: ignore[union-attr]
     for (value, _), colour in zip(CLASSES, class_colours(3), strict=True):
         assert palette[:, value].tolist() == [257 * int(colour[i : i + 2], 16) for i in (1, 3, 5)]  # 8 bits in 16
     others = [value for value in range(256) if value not in dict(CLASSES)]

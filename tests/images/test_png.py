@@ -23,8 +23,7 @@ def path(tmp_path: Path) -> Path:
 
 def test_a_grey_picture_is_a_plane(path: Path) -> None:
     Pillow.fromarray(STACK[0]).save(path)
-    for options in ({}, {"usual_axes": "zyx"}, {"axes": "yx"}):
-        image = open_image(path, **options)
+    for image in (open_image(path), open_image(path, usual_axes="zyx"), open_image(path, axes="yx")):
         assert image.axes == "yx"
         np.testing.assert_array_equal(image.read({"y": slice(1, 4)})[0, 0, 0], STACK[0, 1:4])
 
@@ -47,7 +46,8 @@ def test_an_indexed_picture_is_its_indices(path: Path) -> None:
     picture.putdata(indices.ravel().tolist())
     picture.save(path, bits=2)
     image = open_image(path)
-    assert (image.axes, image.dtype) == ("yx", np.uint8)
+    assert image.axes == "yx"
+    assert image.dtype == np.uint8
     np.testing.assert_array_equal(image.read()[0, 0, 0], indices)
 
 

@@ -42,7 +42,7 @@ STORAGES: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("storage", STORAGES)
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int32, np.float32, np.float16])
-def test_a_region_is_read_however_it_is_stored(path: Path, storage: str, dtype: type) -> None:
+def test_a_region_is_read_however_it_is_stored(path: Path, storage: str, dtype: type[np.generic]) -> None:
     pixels = np.random.default_rng(0).integers(0, 200, (3, 40, 50)).astype(dtype)
     image = open_image(write(path, pixels, **STORAGES[storage]), axes="zyx")
     region = image.read({"z": slice(1, 3), "y": slice(7, 29), "x": slice(11, 44)})
@@ -129,8 +129,8 @@ def test_colours_are_refused_where_the_axes_name_no_channels(path: Path, kind: s
 def test_colours_are_read_as_channels_where_the_axes_say_so(path: Path, kind: str) -> None:
     colours = np.random.default_rng(0).integers(0, 255, (30, 30, 3), dtype=np.uint8)
     write(path, colours, photometric="rgb", **RGB[kind])
-    for options in ({"axes": "yxc"}, {"usual_axes": "yxc"}):
-        np.testing.assert_array_equal(open_image(path, **options).read()[0, :, 0], colours.transpose(2, 0, 1))
+    for image in (open_image(path, axes="yxc"), open_image(path, usual_axes="yxc")):
+        np.testing.assert_array_equal(image.read()[0, :, 0], colours.transpose(2, 0, 1))
     assert "several values at each pixel" in refusal(path, axes="cyx")
 
 
@@ -145,7 +145,8 @@ def test_colours_in_planes_may_be_channels_or_slices(path: Path, caplog: pytest.
 def test_stated_channels_that_a_person_takes_for_slices_are_told(
     path: Path, kind: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    write(path, **{kind: True}, metadata={"axes": "CYX"})
+    stated: dict[str, Any] = {kind: True}
+    write(path, **stated, metadata={"axes": "CYX"})
     assert open_image(path, axes="zyx").sizes["z"] == 4
     assert [r.getMessage() for r in caplog.records] == [
         f"{path} says that it has channels (axes cyx); it is read as zyx"

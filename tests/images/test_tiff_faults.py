@@ -39,7 +39,12 @@ def test_appended_pages_are_a_stack(path: Path) -> None:
 
 
 def test_pages_of_unlike_compression_and_strips_are_a_stack_in_their_order(path: Path) -> None:
-    ways = [{}, {"compression": "zlib"}, {"rowsperstrip": 2}, {"tile": (16, 16), "compression": "lzw"}]
+    ways: list[dict[str, Any]] = [
+        {},
+        {"compression": "zlib"},
+        {"rowsperstrip": 2},
+        {"tile": (16, 16), "compression": "lzw"},
+    ]
     write_pages(path, list(STACK), ways)
     np.testing.assert_array_equal(open_image(path, axes="zyx").read()[0, 0], STACK)
 
@@ -74,14 +79,13 @@ def write_positions(path: Path, positions: list[Any], axes: str = "ZYX", **optio
 @pytest.mark.parametrize("options", [{"ome": True}, {"ome": False}], ids=["ome", "shaped"])
 def test_equal_positions_are_time_points_where_the_axes_have_some(path: Path, options: dict[str, Any]) -> None:
     write_positions(path, [STACK, STACK + 1, STACK + 2], **options)
-    for asked in ({"axes": "tzyx"}, {"usual_axes": "tzyx"}):
-        image = open_image(path, **asked)
+    for image in (open_image(path, axes="tzyx"), open_image(path, usual_axes="tzyx")):
         assert image.axes == "tzyx"
         np.testing.assert_array_equal(image.read({"t": slice(1, 3)})[:, 0], [STACK + 1, STACK + 2])
 
 
 @pytest.mark.parametrize("asked", [{"axes": "zyx"}, {"usual_axes": "zyx"}, {}], ids=repr)
-def test_equal_positions_are_not_lost_where_the_axes_have_no_time(path: Path, asked: dict[str, str]) -> None:
+def test_equal_positions_are_not_lost_where_the_axes_have_no_time(path: Path, asked: dict[str, Any]) -> None:
     write_positions(path, [STACK, STACK + 1])
     told = refusal(path, **asked)
     assert f"{path} holds 2 images of shapes 0: 4 x 6 x 5 uint8, 1: 4 x 6 x 5 uint8; only the first" in told
@@ -193,7 +197,7 @@ def test_tiles_that_are_not_there_are_counted_and_refused(path: Path, compressio
     pixels = np.random.default_rng(0).integers(1, 255, (2, 32, 48), dtype=np.uint8)
     tifffile.imwrite(path, pixels, tile=(16, 16), compression=compression, photometric="minisblack")
     with tifffile.TiffFile(path) as tiff:
-        tag = tiff.pages[1].tags["TileOffsets"]
+        tag = tiff.pages[1].aspage().tags["TileOffsets"]
         place = tag.valueoffset + 4 * 2
     content = bytearray(path.read_bytes())
     content[place : place + 4] = offset.to_bytes(4, "little")

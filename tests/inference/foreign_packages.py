@@ -31,7 +31,7 @@ class Pointwise(torch.nn.Module):
             torch.arange(1.0, channels + 1).view(1, channels, *[1] * dims) - (channels + 1) / 2
         )
         if channels == 1:
-            self.scale += 1
+            self.scale.add_(1)
         self.final = final
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -70,7 +70,7 @@ def write_onnx(path: Path, network: Pointwise, dims: int) -> None:
 def write_script(path: Path, network: torch.nn.Module) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
-        torch.jit.script(network).save(str(path))  # type: ignore[no-untyped-call]
+        torch.jit.script(network).save(str(path))
 
 
 def package(
@@ -95,7 +95,7 @@ def _package(
     (folder / "README.md").write_text("# A model of others\n")
     files = {name: FileDescr(**file_of(folder / name)) for name in ("input.npy", "output.npy", "README.md")}
     size = size or spec.ParameterizedSize(min=16, step=4)
-    described = {
+    described: dict[str, Any] = {
         "name": "A model of others",
         "description": "pointwise",
         "authors": [spec.Author(name="A")],
@@ -121,7 +121,7 @@ def _package(
         ],
         "weights": _weights(folder, weights, script or network, dims, architecture),
     }
-    content = get_package_content(spec.ModelDescr(**described | changes), bioimageio_yaml_file_name="rdf.yaml")
+    content = get_package_content(spec.ModelDescr(**{**described, **changes}), bioimageio_yaml_file_name="rdf.yaml")
     with zipfile.ZipFile(path, "w") as archive:  # bioimageio's own function leaves files open
         for name, one in content.items():
             data = yaml.safe_dump(one) if isinstance(one, dict) else Path(str(one.source)).read_bytes()
@@ -147,8 +147,8 @@ def _weights(folder: Path, kind: str, network: Any, dims: int, architecture: str
         return spec.WeightsDescr(onnx=spec.OnnxWeightsDescr(**file_of(folder / "w.onnx"), opset_version=17))
     if kind == "torchscript":
         write_script(folder / "w.pt", network)
-        described = spec.TorchscriptWeightsDescr(**file_of(folder / "w.pt"), pytorch_version="2.5.0")
-        return spec.WeightsDescr(torchscript=described)
+        traced = spec.TorchscriptWeightsDescr(**file_of(folder / "w.pt"), pytorch_version="2.5.0")
+        return spec.WeightsDescr(torchscript=traced)
     (folder / "net.py").write_text(architecture)
     torch.save(network.state_dict(), folder / "w.pt")
     source = spec.ArchitectureFromFileDescr(**file_of(folder / "net.py"), callable="Net")

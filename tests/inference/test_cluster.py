@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +92,7 @@ def test_the_graph_is_made_in_slabs() -> None:
     made: list[int] = []
     ahead: list[int] = []
 
-    def indices():
+    def indices() -> Iterator[tuple[int, ...]]:
         for number in range(2000):
             asked.append(number)
             ahead.append(len(asked) - len(made))

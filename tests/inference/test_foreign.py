@@ -172,7 +172,7 @@ def test_axes_that_no_class_map_has_are_refused(tmp_path: Path) -> None:
     path = package(tmp_path / "a.zip")
     tensors = {key: PackageFile.open(path).at(key, 0) for key in ("inputs", "outputs")}
     time = {"type": "time", "id": "time", "size": 1}
-    changed = {key: [one | {"axes": [*one["axes"], time]}] for key, one in tensors.items()}
+    changed: dict[str, Any] = {key: [one | {"axes": [*one["axes"], time]}] for key, one in tensors.items()}
     assert "takes the axes batch, channel, y, x, time" in refusal(edited(path, **changed))
 
 

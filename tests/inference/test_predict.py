@@ -42,6 +42,11 @@ def folder(tmp_path: Path, checkpoint: Checkpoint) -> Path:
     return tmp_path
 
 
+def attributes(path: Path) -> Any:
+    """What an OME-Zarr says of itself."""
+    return zarr.open_group(str(path)).attrs
+
+
 def whole(checkpoint: Checkpoint, pixels: NDArray[np.generic], *, tta: bool = False) -> NDArray[np.float32]:
     """Probabilities (classes, *space) of pixels (c, *space), in one tile."""
     return predict_section(Predictor(checkpoint, device="cpu", tta=tta), section_of(pixels), tile=1000)
@@ -90,7 +95,7 @@ def test_a_time_series_with_channels_keeps_its_time_axis(
     expected = whole(model, series[1].transpose(1, 0, 2))
     assert array(found, "labels/classes/0").shape == (2, 40, 36)
     np.testing.assert_allclose(array(found, "0")[1, :3], expected, rtol=0, atol=1e-5)
-    assert [axis["name"] for axis in zarr.open_group(str(found)).attrs["multiscales"][0]["axes"]] == list("tcyx")
+    assert [axis["name"] for axis in attributes(found)["multiscales"][0]["axes"]] == list("tcyx")
 
 
 def test_the_result_is_as_the_specification_says(folder: Path) -> None:
@@ -102,16 +107,18 @@ def test_the_result_is_as_the_specification_says(folder: Path) -> None:
     ]  # fmt: skip
     label = ImageLabel.from_zarr(zarr.open_group(str(found), path="labels/classes", mode="r"))
     datasets = label.attributes.multiscales[0].datasets
-    first, second = (one.coordinateTransformations for one in datasets[:2])
-    assert first[0].scale == pytest.approx([0.04, 0.008, 0.008])
-    assert second[0].scale == pytest.approx([0.04, 0.016, 0.016])
-    assert second[1].translation == pytest.approx([0, 0.004, 0.004])
+    first, second = (one.model_dump()["coordinateTransformations"] for one in datasets[:2])
+    assert first[0]["scale"] == pytest.approx([0.04, 0.008, 0.008])
+    assert second[0]["scale"] == pytest.approx([0.04, 0.016, 0.016])
+    assert second[1]["translation"] == pytest.approx([0, 0.004, 0.004])
     about = label.attributes.image_label
+    assert about.colors
     assert [(c.label_value, c.rgba) for c in about.colors][:2] == [(1, (0, 114, 178, 255)), (2, (230, 159, 0, 255))]
     names = [
         (p["label-value"], p["name"]) for p in label.attributes.model_dump(by_alias=True)["image-label"]["properties"]
     ]
     assert names == [(1, "membrane"), (2, "cytoplasm"), (3, "mito|chondrion")]
+    assert about.source
     assert about.source.image == "../../"
 
 
@@ -314,7 +321,7 @@ def test_chosen_slices_are_predicted_alone_and_know_their_place(folder: Path) ->
     every, some = predict(folder), predict(folder, "some.ome.zarr", slices="1-2")
     np.testing.assert_array_equal(array(some, "labels/classes/0"), array(every, "labels/classes/0")[1:])
     np.testing.assert_array_equal(array(some, "0"), array(every, "0")[:, 1:])
-    transformations = zarr.open_group(str(some)).attrs["multiscales"][0]["datasets"][0]["coordinateTransformations"]
+    transformations = attributes(some)["multiscales"][0]["datasets"][0]["coordinateTransformations"]
     assert transformations[1]["translation"] == pytest.approx([0, 0.04, 0, 0])
     with pytest.raises(InputError, match=r"slices is 2-3, but .*v\.ome\.tif has the slices 0-2"):
         predict(folder, "none.ome.zarr", slices="2-3")
@@ -334,7 +341,7 @@ def test_maps_in_a_byte_each_are_the_rounded_ones(folder: Path) -> None:
     found = predict(folder, "small.ome.zarr", wanted=small)
     assert array(found, "0").dtype == np.uint8
     np.testing.assert_array_equal(array(found, "0"), np.rint(exact * 255))
-    assert zarr.open_group(str(found)).attrs["omero"]["channels"][0]["window"]["max"] == 255
+    assert attributes(found)["omero"]["channels"][0]["window"]["max"] == 255
     predict(folder, "maps", wanted=small)
     planes = tifffile.imread(folder / "maps" / "v_probabilities.ome.tif")
     np.testing.assert_array_equal(planes.squeeze().swapaxes(0, 1), np.rint(exact[:3] * 255))

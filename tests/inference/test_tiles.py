@@ -205,7 +205,7 @@ print(peak() - before)
 
 
 def architecture(dims: int, z: float = 1) -> Architecture:
-    settings = NetworkSettings(dims=dims, width=32)  # type: ignore[arg-type]
+    settings = NetworkSettings(dims=dims, width=32)
     return settings.architecture(channels=1, classes=4, voxel_size={"z": z, "y": 1, "x": 1})
 
 

@@ -45,7 +45,7 @@ def whole(labels: LabelImage, number: int = 0) -> list[Any]:
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.uint32, np.float32])
-def test_values_become_indices_in_the_order_of_the_classes(dtype: type) -> None:
+def test_values_become_indices_in_the_order_of_the_classes(dtype: type[np.generic]) -> None:
     values = np.array([[0, 7, 3], [100, 0, 7]], np.float64).astype(dtype)
     found = labels_of(values, "yx", classes={7: "a", 3: "b", 100: "c"})
     assert whole(found) == [[-1, 0, 1], [2, -1, 0]]

@@ -163,7 +163,7 @@ def test_axes_that_are_given_are_those_of_the_run_whatever_the_file_states(tmp_p
 
 
 def test_a_voxel_size_that_a_file_states_is_shown(tmp_path: Path) -> None:
-    size = {"PhysicalSizeX": 0.2, "PhysicalSizeY": 0.2, "PhysicalSizeZ": 0.5}
+    size: dict[str, Any] = {"PhysicalSizeX": 0.2, "PhysicalSizeY": 0.2, "PhysicalSizeZ": 0.5}
     _, text = written(tmp_path, write(tmp_path / "raw.ome.tif", grey(), **size))
     assert "# voxel_size: {z: 0.5, y: 0.2, x: 0.2}  # micrometres, as the files state: 0.5 x 0.2 x 0.2 µm" in text
     _, text = written_anew(tmp_path, write(tmp_path / "plain.tif", grey()))

@@ -130,7 +130,7 @@ def test_a_hidden_pixel_reaches_neither_the_input_nor_the_reconstruction() -> No
 def test_the_gradient_of_the_total_loss_reaches_every_parameter(shape: Architecture) -> None:
     hvae = build(shape).train()
     geometry, x = shape.geometry, patches(shape, count=6)
-    inner = (..., *(slice(m, m + s) for s, m in zip(geometry.stride, geometry.margin, strict=True)))
+    inner: Any = (..., *(slice(m, m + s) for s, m in zip(geometry.stride, geometry.margin, strict=True)))
     hidden = torch.zeros_like(x[:, :1])
     hidden[inner] = 1
     terms = loss_terms(

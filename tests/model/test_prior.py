@@ -28,7 +28,7 @@ def random_posterior(count: int, latents: int = 2, seed: int = 1) -> Gaussian:
     return Gaussian(torch.randn(shape, generator=generator), torch.randn(shape, generator=generator) - 1)
 
 
-def normal(mean: torch.Tensor, log_variance: torch.Tensor) -> Independent:
+def normal(mean: torch.Tensor, log_variance: torch.Tensor) -> Independent[Normal]:
     return Independent(Normal(mean, (0.5 * log_variance).exp()), 1)
 
 

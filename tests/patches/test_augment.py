@@ -130,7 +130,7 @@ def test_zoom_moves_a_point_away_from_the_anchor_by_its_factor() -> None:
     image = torch.zeros(1, 1, 48, 52)
     image[0, 0, 22 + 5, 27 - 4] = 1
     found = resample(image, points)
-    assert np.unravel_index(int(found.argmax()), (48, 52)) == (22 + 10, 27 - 8)
+    assert divmod(int(found.argmax()), 52) == (22 + 10, 27 - 8)
     assert found[0, 0, 32, 19] == pytest.approx(1, abs=1e-4)
     assert found[0, 0, 33, 19] == pytest.approx(0.5, abs=1e-4)  # half-way to the next pixel
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,12 +29,13 @@ def measure(arrays: Sequence[np.ndarray], *, channels: Sequence[str]) -> Statist
 def padded(shape: tuple[int, ...], inside: tuple[slice, ...], value: float, seed: int = 0) -> np.ndarray:
     """One channel of noise in a frame of one value."""
     array = np.full((1, *shape), value)
-    array[(0, *inside)] = np.random.default_rng(seed).normal(50, 9, [part.stop - part.start for part in inside])
+    within: tuple[Any, ...] = (0, *inside)
+    array[within] = np.random.default_rng(seed).normal(50, 9, [part.stop - part.start for part in inside])
     return array
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int16, np.float32, np.float64])
-def test_statistics_equal_those_of_all_pixels_together(dtype: type) -> None:
+def test_statistics_equal_those_of_all_pixels_together(dtype: type[np.generic]) -> None:
     rng = np.random.default_rng(0)
     scale = np.array([1.0, 20.0, 90.0])[:, None, None]
     images = [(scale * rng.random((3, *shape)) + i).astype(dtype) for i, shape in enumerate([(4, 5), (30, 2), (3, 3)])]

@@ -96,7 +96,7 @@ def test_labelled_batches_are_class_balanced_and_hide_the_wanted_share(inputs: P
 
 
 def test_augmenting_draws_the_same_anchors_and_places() -> None:
-    changes = ({}, {"augmentation": PLAIN | {"noise": 0.5, "zoom": 0.1}})
+    changes: tuple[dict[str, Any], ...] = ({}, {"augmentation": PLAIN | {"noise": 0.5, "zoom": 0.1}})
     plain, noisy = (first(batches_of(run_with(**c), noise(2), [0, 1], labelled=4, unlabelled=2)) for c in changes)
     for one, other in zip(plain, noisy, strict=True):
         assert one.labelled and other.labelled and one.unlabelled and other.unlabelled  # noqa: PT018

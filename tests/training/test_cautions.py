@@ -19,7 +19,7 @@ SIDE = 512
 CLASSES = {1: "cell", 2: "ground"}
 
 
-def textured(*shape: int, low: float = 40, high: float = 200, seed: int = 0) -> NDArray[np.uint8]:
+def textured(*shape: int, low: int = 40, high: int = 200, seed: int = 0) -> NDArray[np.uint8]:
     return np.random.default_rng(seed).integers(low, high, shape, dtype=np.uint8)
 
 

@@ -210,7 +210,7 @@ ARRAYS: dict[str, Callable[[Array], Any]] = {
 def test_arrays_train_as_files_do(model: Model, kind: str, parts: bool, request: pytest.FixtureRequest) -> None:
     if parts:
         request.getfixturevalue("read_in_parts")
-    axes = {} if kind.startswith("xarray") else {"axes": "zyx"}  # an xarray says them
+    axes: dict[str, Any] = {} if kind.startswith("xarray") else {"axes": "zyx"}  # an xarray says them
     image, labels = pixels(), strokes()
     image.setflags(write=False)
     labels.setflags(write=False)

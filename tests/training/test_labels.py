@@ -68,7 +68,7 @@ def test_classes_and_colours_of_a_project_arrive_in_the_model_and_its_maps(input
     assert [one["rgba"] for one in said["colors"]] == [[1, 2, 3, 255], [171, 205, 239, 255]]
     tiffs = model.predict_to(inputs / "image.tif", inputs / "maps")
     with tifffile.TiffFile(tiffs["classes"]) as file:
-        assert (np.array(file.pages[0].colormap)[:, [1, 2]].T // 257).tolist() == [[1, 2, 3], [171, 205, 239]]
+        assert (np.array(file.pages[0].aspage().colormap)[:, [1, 2]].T // 257).tolist() == [[1, 2, 3], [171, 205, 239]]
     by_project = model.evaluate(inputs / "image.tif", project)
     by_image = model.evaluate(inputs / "image.tif", {"file": written / "labels/classes"})
     assert by_project.confusion.pixels.sum() == (tifffile.imread(inputs / "labels.tif") > 0).sum()
@@ -101,7 +101,7 @@ def test_a_training_that_was_begun_before_there_were_colours_and_mappings_goes_o
 
 def test_a_label_image_whose_names_changed_is_another(inputs: Path) -> None:
     strokes = tifffile.imread(inputs / "labels.tif")
-    digests = []
+    digests: list[str] = []
     for names in ({1: "dark", 4: "bright"}, {1: "bright", 4: "dark"}, {1: "dark", 4: "bright"}):
         properties = [{"label-value": value, "name": name} for value, name in names.items()]
         path = inputs / f"{len(digests)}.ome.zarr"

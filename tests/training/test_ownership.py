@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+import tifffile
 
+from eseg_zoo.config import Run
 from eseg_zoo.errors import OutputError
 from eseg_zoo.output import owning
 from eseg_zoo.training import run as training_run
@@ -13,13 +17,8 @@ from eseg_zoo.training import run as training_run
 
 @pytest.mark.parametrize("options", [{}, {"force": True}, {"resume": True}], ids=str)
 def test_a_training_into_the_folder_of_another_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, bool]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]
 ) -> None:
-    import numpy as np
-    import tifffile
-
-    from eseg_zoo.config import Run
-
     rng = np.random.default_rng(0)
     labels = np.zeros((2, 64, 64), np.uint8)
     labels[..., 10:14, 10], labels[..., 30:34, 40] = 1, 2

@@ -32,7 +32,7 @@ from eseg_zoo.training.stages import Stage
 from training.runs import network_of, run_in, source_of
 
 NETWORK = {"filters": [6, 8], "latents": 3}
-TRAINING = {"steps": 6, "epoch_steps": 2, "batch_size": 8, "accelerator": "cpu"}
+TRAINING: dict[str, Any] = {"steps": 6, "epoch_steps": 2, "batch_size": 8, "accelerator": "cpu"}
 SEMI_SUPERVISED = {"steps": 8, "labelled": 8, "unlabelled": 2, "cells": 2}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,7 +22,7 @@ from training.interruptions import SEMI_SUPERVISED, TRAINING, run_of
     ids=str,
 )
 def test_a_stage_of_no_steps_is_left_out(inputs: Path, steps: tuple[int, int], names: list[str]) -> None:
-    changes = {
+    changes: dict[str, Any] = {
         "training": TRAINING | {"steps": steps[0]},
         "semi_supervised": SEMI_SUPERVISED | {"steps": steps[1]},
     }

@@ -68,7 +68,7 @@ def train_apart(folder: Path, *options: str, **changes: Any) -> Path:
         (folder / name).write_bytes((folder.parent / name).read_bytes())
     script = folder / "script.py"
     script.write_text(SCRIPT, encoding="utf-8")
-    command = [sys.executable, script, write_run(folder, **changes), *options]
+    command: list[str | Path] = [sys.executable, script, write_run(folder, **changes), *options]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     return folder / "out"

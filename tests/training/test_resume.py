@@ -9,6 +9,7 @@ import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -223,7 +224,7 @@ def test_more_steps_extend_a_finished_training_from_where_it_was(
     out = f"extended {stage}"
     shutil.copytree(uninterrupted("plain"), folder / out)
     first = torch.load(folder / out / stage / "last.ckpt", weights_only=True)
-    changes = {"training": TRAINING, "semi_supervised": SEMI_SUPERVISED}
+    changes: dict[str, dict[str, Any]] = {"training": TRAINING, "semi_supervised": SEMI_SUPERVISED}
     changed = "training" if stage == "supervised" else stage
     changes[changed] = changes[changed] | {"steps": 12}
     model = Checkpoint.load(train_run(run_of(folder, "plain", out=out, **changes), resume=True))

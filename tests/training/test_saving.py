@@ -131,9 +131,18 @@ def test_a_checkpoint_comes_back_and_the_one_before_it_stays(tmp_path: Path) -> 
 
 def test_a_checkpoint_is_on_the_disk_before_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[str] = []
-    for name in ("fsync", "replace"):
+
+    def told(name: str) -> None:
         right = getattr(os, name)
-        monkeypatch.setattr(os, name, lambda *given, name=name, right=right: (calls.append(name), right(*given))[1])
+
+        def call(*given: object) -> None:
+            calls.append(name)
+            right(*given)
+
+        monkeypatch.setattr(os, name, call)
+
+    told("fsync")
+    told("replace")
     WholeCheckpoints().save_checkpoint({"epoch": 1}, tmp_path / "last.ckpt")
     assert calls[:2] == ["fsync", "replace"]
 

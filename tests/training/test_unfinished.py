@@ -133,7 +133,7 @@ def test_a_file_with_other_pixels_is_named_and_one_with_another_time_is_not(unfi
 
 
 def test_a_training_that_chose_its_preset_keeps_it(inputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    changes = {"preset": None, "training": {"steps": 2, "epoch_steps": 1, "batch_size": 2}}
+    changes: dict[str, Any] = {"preset": None, "training": {"steps": 2, "epoch_steps": 1, "batch_size": 2}}
     run = run_of(inputs, "plain", **changes, semi_supervised={"steps": 0})
     with monkeypatch.context() as planted:
         at_step(planted, Supervised, 1, crash)

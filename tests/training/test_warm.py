@@ -179,7 +179,9 @@ def test_the_command_goes_on_from_a_file(learnt: Model, inputs: Path, tmp_path: 
     command(run=path, start_from=file)
     model = Model.load(inputs / "out" / "model.pt")
     assert model.checkpoint.architecture == learnt.checkpoint.architecture
-    assert Begun.read(inputs / "out").start == WarmStart(learnt.checkpoint).digest
+    begun = Begun.read(inputs / "out")
+    assert begun
+    assert begun.start == WarmStart(learnt.checkpoint).digest
     with pytest.raises(CheckpointError, match=r"nothing\.pt"):
         command(run=path, start_from=tmp_path / "nothing.pt", force=True)
 
