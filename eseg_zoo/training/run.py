@@ -39,7 +39,7 @@ from eseg_zoo.training.plans import StagePlan, epoch_steps, plans, with_preset_o
 from eseg_zoo.training.processes import counted, is_first, require_environment
 from eseg_zoo.training.saving import resumable, weights_in
 from eseg_zoo.training.stages import SemiSupervised, Stage, Supervised
-from eseg_zoo.training.warm import WarmStart, first_network
+from eseg_zoo.training.warm import WarmStart, first_network, loosen
 
 log = logging.getLogger(__name__)
 
@@ -94,6 +94,8 @@ def _train(
     run = with_likeness(run, data.differences)
     run = suited_to_labels(run, data.training, data.differences, goes_on=start is not None)
     hvae, architecture = first_network(run, channels=len(data.channel_names), voxel_size=data.voxel_size, start=start)
+    if start:
+        loosen(hvae, run, architecture)
     geometry = architecture.geometry
     source = data.source(PatchGeometry(geometry.stride, geometry.margin))
     if is_first():

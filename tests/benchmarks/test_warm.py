@@ -35,7 +35,7 @@ def trainings(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     return seen
 
 
-def test_the_warm_training_goes_on_from_half_of_the_strokes_with_a_fifth_of_the_steps(
+def test_the_warm_training_goes_on_from_half_of_the_strokes_in_fewer_steps(
     tmp_path: Path, trainings: list[dict[str, Any]]
 ) -> None:
     outcome = learn_three_times(tmp_path, ROW, tmp_path / ROW.key)
@@ -44,11 +44,11 @@ def test_the_warm_training_goes_on_from_half_of_the_strokes_with_a_fifth_of_the_
     assert fresh["start_from"] is None
     assert going_on["start_from"] is not None
     assert half["painted"] < going_on["painted"] == fresh["painted"] == outcome.labelled_pixels
-    assert [one["training"]["steps"] + one["semi_supervised"]["steps"] for one in trainings] == [100, 20, 100]
+    assert [one["training"]["steps"] + one["semi_supervised"]["steps"] for one in trainings] == [100, 28, 100]
     found = {kind: read_trained(tmp_path / ROW.key / kind / "trained.json") for kind in warm.TRAININGS}
     assert {kind: (one.strokes, one.steps) for kind, one in found.items()} == {
         "half": (6, 100),
-        "warm": (12, 20),
+        "warm": (12, 28),
         "fresh": (12, 100),
     }
     assert found["warm"].corrected == outcome.corrected
@@ -85,4 +85,4 @@ def test_the_command_makes_the_table_of_what_there_is(
     with pytest.raises(SystemExit):
         warm.main()
     text = (tmp_path / "toy.md").read_text(encoding="utf-8")
-    assert "going on from that, on all | 12 | 20 |" in text
+    assert "going on from that, on all | 12 | 28 |" in text

@@ -57,7 +57,7 @@ def test_few_labels_are_looked_at_for_less_long_and_long_strokes_count_as_few(
 
 def test_a_training_that_goes_on_takes_its_share_of_that() -> None:
     run = run_of(training={"steps": 0}, semi_supervised={"steps": round(SHARE * 3000)})
-    assert steps_of(suited_to_labels(run, points(2), ALIKE, goes_on=True)) == (0, 180)
+    assert steps_of(suited_to_labels(run, points(2), ALIKE, goes_on=True)) == (0, 252)
     assert suited_to_labels(run, points(3000), ALIKE, goes_on=True) is run
 
 
@@ -95,7 +95,7 @@ def test_a_training_and_one_that_goes_on_from_it_are_as_long_as_their_labels_ask
     monkeypatch.setattr(length, "PER_LABEL", 0)
     model = eseg_zoo.train(*two_strokes(), classes={1: "a", 2: "b"}, training={"batch_size": 2}, **TINY)
     assert model.checkpoint.training.steps == 15
-    assert model.train(*two_strokes(), axes="yx").checkpoint.training.steps == 3
+    assert model.train(*two_strokes(), axes="yx").checkpoint.training.steps == 4
 
 
 def test_a_live_training_ends_where_few_labels_teach_no_more() -> None:

@@ -9,6 +9,7 @@ import pytest
 import tifffile
 import torch
 
+import eseg_zoo
 from eseg_zoo.api import Model, train
 from eseg_zoo.checkpoint import Checkpoint
 from eseg_zoo.cli import train as command
@@ -17,7 +18,7 @@ from eseg_zoo.errors import CheckpointError, ConfigError, InputError
 from eseg_zoo.model.hvae import HVAE
 from eseg_zoo.training.folder import Begun
 from eseg_zoo.training.run import train_run
-from eseg_zoo.training.warm import CLASS_AXES, WarmStart, with_classes
+from eseg_zoo.training.warm import CLASS_AXES, KEPT, LONG, WarmStart, loosen, with_classes
 from training.runs import CLASSES, SUPERVISED_ONLY, TRAINING, write_inputs, write_run
 
 LEARNT = {"steps": 120, "epoch_steps": 40, "batch_size": 16, "accelerator": "cpu"}
@@ -126,11 +127,58 @@ def test_the_shape_is_the_models_and_the_schedule_is_short(learnt: Model) -> Non
     assert WarmStart(learnt.checkpoint).settings(run) == run
 
 
-def test_the_learning_rate_is_lower_where_no_class_is_new(learnt: Model) -> None:
-    start, usual = WarmStart(learnt.checkpoint), run_of().training.learning_rate
-    assert start.settings(run_of()).training.learning_rate == usual / 2
-    assert start.settings(run_of(classes=CLASSES | {5: "new"})).training.learning_rate == usual
+def test_the_learning_rate_is_that_of_the_run(learnt: Model) -> None:
+    start = WarmStart(learnt.checkpoint)
+    assert start.settings(run_of()).training.learning_rate == run_of().training.learning_rate
     assert start.settings(run_of(training={"learning_rate": 0.1})).training.learning_rate == 0.1
+
+
+def loosened(model: Model, **changes: Any) -> tuple[HVAE, HVAE, Run]:
+    """The network of a model, the same after `loosen`, and the run that is about to go on from it."""
+    run = WarmStart(model.checkpoint).settings(run_of(**changes))
+    before, after = model.checkpoint.hvae(), model.checkpoint.hvae()
+    loosen(after, run, model.checkpoint.architecture)
+    return before, after, run
+
+
+@pytest.mark.parametrize("seed", [0, 6])
+def test_a_long_training_goes_on_from_weights_of_which_a_part_is_fresh(learnt: Model, seed: int) -> None:
+    before, after, _ = loosened(learnt, seed=seed)
+    torch.manual_seed(seed + 1)
+    fresh = dict(HVAE(learnt.checkpoint.architecture).named_parameters())
+    for key, weight in after.named_parameters():
+        expected = KEPT * before.get_parameter(key) + (1 - KEPT) * fresh[key]
+        torch.testing.assert_close(weight, expected, rtol=0, atol=1e-6)
+    for key, value in after.named_buffers():
+        assert torch.equal(value, before.get_buffer(key)), "what is no weight stays"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"training": {"steps": 0}, "semi_supervised": {"steps": LONG - 1}},
+        {"training": {"steps": LONG - 1}, "semi_supervised": {"steps": 0}},
+        {"training": {"learning_rate": 1e-5}},
+    ],
+    ids=str,
+)
+def test_a_short_or_a_slow_training_keeps_all_that_was_learnt(learnt: Model, changes: dict[str, Any]) -> None:
+    before, after, _ = loosened(learnt, **changes)
+    for key, weight in after.named_parameters():
+        assert torch.equal(weight, before.get_parameter(key)), key
+
+
+def test_a_training_loosens_what_it_goes_on_from_and_a_live_one_does_not(
+    learnt: Model, inputs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image, labels = arrays(inputs)
+    asked: list[Run] = []
+    monkeypatch.setattr("eseg_zoo.training.run.loosen", lambda hvae, run, architecture: asked.append(run))
+    learnt.train(image, labels, **FEW)
+    assert [run.training.steps for run in asked] == [4]
+    with eseg_zoo.start_training(image, labels, start_from=learnt, axes="zyx", **FEW) as live:
+        live.wait(600)
+    assert len(asked) == 1, "its maps are looked at from the first step on"
 
 
 def test_steps_that_are_given_are_taken(learnt: Model) -> None:
