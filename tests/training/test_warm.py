@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import copy
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -166,6 +168,14 @@ def test_a_short_or_a_slow_training_keeps_all_that_was_learnt(learnt: Model, cha
     before, after, _ = loosened(learnt, **changes)
     for key, weight in after.named_parameters():
         assert torch.equal(weight, before.get_parameter(key)), key
+
+
+def test_a_network_of_volumes_keeps_all_that_was_learnt(make_checkpoint: Callable[[int], Checkpoint]) -> None:
+    shape = make_checkpoint(3).architecture
+    before = HVAE(shape)
+    after = copy.deepcopy(before)
+    loosen(after, run_of(network={"dims": 3}), shape)
+    assert all(torch.equal(*pair) for pair in zip(before.parameters(), after.parameters(), strict=True))
 
 
 def test_a_training_loosens_what_it_goes_on_from_and_a_live_one_does_not(
