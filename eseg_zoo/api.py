@@ -338,8 +338,8 @@ def train(
     settings are keyword arguments named as in the YAML file, such as `axes="zyx"`, `preset="small"` or
     `training={"steps": 200}`; beside a YAML file they replace what stands there.
 
-    From the model `start_from`, or its file, the training goes on in less than a third of the usual steps: with more
-    or other labels, images and classes, which are matched by name. The network keeps its shape.
+    From the model `start_from`, or its file, the training goes on in a third of the usual time: with more or
+    other labels, images and classes, which are matched by name. The network keeps its shape.
 
     `out` gets `model.pt`, `report.html`, `metrics.csv` and the checkpoints; without it nothing is left on disk.
     `progress` is called at every step; its `stop` ends the training, which then returns its best model so far. `resume`

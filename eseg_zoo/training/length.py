@@ -12,7 +12,7 @@ from eseg_zoo.training.likeness import are_unlike
 log = logging.getLogger(__name__)
 
 # Of the steps of both stages of a preset, a training that goes on from a model takes this share, all of them
-# semi-supervised: less than a third of the time. With half of the learning rate it learnt less.
+# semi-supervised: a third of the time. With half of the learning rate it learnt less.
 SHARE = 0.28
 # A network that looks at few labels for long knows them by heart: both stages together take at most so many steps for
 # each labelled pixel, and at least `FEWEST`. Where images are unlike each other, few labels say less of what others
