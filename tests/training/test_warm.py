@@ -17,7 +17,9 @@ from eseg_zoo.checkpoint import Checkpoint
 from eseg_zoo.cli import train as command
 from eseg_zoo.config import PRESETS, Run, load_run
 from eseg_zoo.errors import CheckpointError, ConfigError, InputError
+from eseg_zoo.model.architecture import Architecture
 from eseg_zoo.model.hvae import HVAE
+from eseg_zoo.training import warm
 from eseg_zoo.training.folder import Begun
 from eseg_zoo.training.run import train_run
 from eseg_zoo.training.warm import CLASS_AXES, KEPT, LONG, WarmStart, loosen, with_classes
@@ -135,17 +137,17 @@ def test_the_learning_rate_is_that_of_the_run(learnt: Model) -> None:
     assert start.settings(run_of(training={"learning_rate": 0.1})).training.learning_rate == 0.1
 
 
-def loosened(model: Model, **changes: Any) -> tuple[HVAE, HVAE, Run]:
-    """The network of a model, the same after `loosen`, and the run that is about to go on from it."""
+def loosened(model: Model, **changes: Any) -> tuple[HVAE, HVAE]:
+    """The network of a model, and the same as a run goes on from it."""
     run = WarmStart(model.checkpoint).settings(run_of(**changes))
     before, after = model.checkpoint.hvae(), model.checkpoint.hvae()
     loosen(after, run, model.checkpoint.architecture)
-    return before, after, run
+    return before, after
 
 
 @pytest.mark.parametrize("seed", [0, 6])
 def test_a_long_training_goes_on_from_weights_of_which_a_part_is_fresh(learnt: Model, seed: int) -> None:
-    before, after, _ = loosened(learnt, seed=seed)
+    before, after = loosened(learnt, seed=seed)
     torch.manual_seed(seed + 1)
     fresh = dict(HVAE(learnt.checkpoint.architecture).named_parameters())
     for key, weight in after.named_parameters():
@@ -165,7 +167,7 @@ def test_a_long_training_goes_on_from_weights_of_which_a_part_is_fresh(learnt: M
     ids=str,
 )
 def test_a_short_or_a_slow_training_keeps_all_that_was_learnt(learnt: Model, changes: dict[str, Any]) -> None:
-    before, after, _ = loosened(learnt, **changes)
+    before, after = loosened(learnt, **changes)
     for key, weight in after.named_parameters():
         assert torch.equal(weight, before.get_parameter(key)), key
 
@@ -182,13 +184,20 @@ def test_a_training_loosens_what_it_goes_on_from_and_a_live_one_does_not(
     learnt: Model, inputs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     image, labels = arrays(inputs)
-    asked: list[Run] = []
-    monkeypatch.setattr("eseg_zoo.training.run.loosen", lambda hvae, run, architecture: asked.append(run))
-    learnt.train(image, labels, **FEW)
-    assert [run.training.steps for run in asked] == [4]
+    made: list[int] = []
+    fresh = warm._fresh
+
+    def told(shape: Architecture, seed: int) -> HVAE:
+        made.append(seed)
+        return fresh(shape, seed)
+
+    monkeypatch.setattr(warm, "LONG", 0)
+    monkeypatch.setattr(warm, "_fresh", told)
+    learnt.train(image, labels, seed=3, **FEW)
+    assert made == [4]
     with eseg_zoo.start_training(image, labels, start_from=learnt, axes="zyx", **FEW) as live:
         live.wait(600)
-    assert len(asked) == 1, "its maps are looked at from the first step on"
+    assert made == [4], "its maps are looked at from the first step on"
 
 
 def test_steps_that_are_given_are_taken(learnt: Model) -> None:
